@@ -1,0 +1,52 @@
+"""What a person decides about one delivery, and what stands in the way of it."""
+
+from __future__ import annotations
+
+from mailonce.delivery import Conclusion, Decision, Entry
+from mailonce.errors import MailonceError
+from mailonce.ledgers.base import Ledger
+from mailonce.states import State, may_follow
+
+
+class DecisionRefused(MailonceError):
+    """The decision was not written, and the delivery stands as it did; says why, and when it may be."""
+
+
+def resolve(ledger: Ledger, key: str, decision: Decision) -> Entry:
+    """Write a person's decision.
+
+    :param key: the delivery's key.
+    :return: the row as it now stands.
+    :raises DecisionRefused: there is no such delivery, or it is not in a state in which this can be decided.
+    """
+    entry = next(ledger.find([key]), None)
+    if entry is None:
+        raise DecisionRefused(f"the ledger has no delivery with key {key}.")
+    if entry.state is State.SENDING and entry.overdue and entry.token:
+        # Nobody came by since its sender vanished; what the next task would do is done here.
+        note = f"its sender ({entry.claimed_by}) left no answer before its deadline"
+        entry = ledger.conclude(key, entry.token, Conclusion(state=State.IN_DOUBT, error=note)) or entry
+    if obstacle := _obstacle(entry, decision.state):
+        raise DecisionRefused(f"{entry.identity.recipient_id} is {entry.state.value}: {obstacle}")
+    after = ledger.decide(key, Decision(**{**vars(decision), "token": entry.token}))
+    if after is None or after.state is not decision.state:
+        raise DecisionRefused(f"{entry.identity.recipient_id} changed at this moment: look again, then decide.")
+    return after
+
+
+def _obstacle(entry: Entry, wanted: State) -> str:
+    """Return why the decision cannot be taken now; empty if it can."""
+    if entry.state is State.SENDING:
+        return "it is being sent right now. Wait for its deadline, then decide."
+    if entry.state is wanted:
+        return "that is what it is already."
+    if wanted is State.SENT and entry.state is not State.IN_DOUBT:
+        return "only what is in doubt can be declared sent."
+    if not may_follow(entry.state, wanted):
+        return f"it cannot become {wanted.value}."
+    if wanted is State.RELEASED and entry.state is State.IN_DOUBT and not entry.settled:
+        return (
+            f"its last request may still be accepted until {entry.settled_at:%Y-%m-%d %H:%M:%S} UTC, so releasing it "
+            "now could send it twice. Release it after that."
+        )
+    return ""

@@ -1,0 +1,179 @@
+"""What the protocol speaks of: the delivery, the claim on it, the ledger's row of it, and the receipt."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from mailonce.errors import InvalidInput
+from mailonce.keys import Identity
+from mailonce.messages.message import Message
+from mailonce.states import State
+
+_TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
+MAXIMUM_RECIPIENT_ID = 256
+MAXIMUM_ERROR_LENGTH = 1000
+"""Longer error texts are cut before they are stored: a provider may answer with a whole page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One mail to deliver once.
+
+    :param identity: which statement it is. :param key: what makes it one, see :mod:`mailonce.keys`.
+    :param message: the rendered mail.
+    :raises mailonce.errors.InvalidInput: campaign, period or edition cannot be a provider's tag.
+    """
+
+    identity: Identity
+    key: str
+    message: Message
+
+    def __post_init__(self) -> None:
+        identity = self.identity
+        for name in ("campaign", "period", "edition"):
+            if not _TAG.fullmatch(getattr(identity, name)):
+                raise InvalidInput(
+                    field=name,
+                    reason=f"{getattr(identity, name)!r} cannot be a tag of a mail",
+                    remedy="Use 1 to 256 ASCII letters, digits, hyphens and underscores",
+                )
+        if not 0 < len(identity.recipient_id) <= MAXIMUM_RECIPIENT_ID:
+            raise InvalidInput(
+                field="recipient_id",
+                reason=f"must be 1 to {MAXIMUM_RECIPIENT_ID} characters long",
+                remedy="Give every row the id that your product knows the customer by",
+            )
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Tags that the mail carries, so that the provider's own events can be matched to the ledger."""
+        return {
+            "mailonce_key": self.key,
+            "mailonce_campaign": self.identity.campaign,
+            "mailonce_period": self.identity.period,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """How long each stage of a claim lasts.
+
+    :param window: from the claim on, how long its owner may still sign a request. Afterwards others take the
+        claim for abandoned.
+    :param settle: from then on, how long a request that was signed in time may still be accepted. AWS refuses a
+        signature older than 5 minutes, for some services 15 (AWS General Reference, "Signature Version 4");
+        15 minutes and 5 for clocks that disagree.
+    :param record_patience: how long to keep trying to write down an answer while the ledger is away.
+    :param retention: how long a finished row is kept; None: for ever. Once it is gone its key can be sent again.
+    """
+
+    window: timedelta = timedelta(seconds=60)
+    settle: timedelta = timedelta(minutes=20)
+    record_patience: timedelta = timedelta(minutes=3)
+    retention: timedelta | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A request to become the only sender of one delivery.
+
+    :param by: who claims, for people: Dag run, task, try, process.
+    :param token: names this claim and no other. A repeated write recognises its own token.
+    """
+
+    delivery: Delivery
+    timing: Timing
+    by: str
+    token: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conclusion:
+    """What the owner of a claim learned from the wire.
+
+    :param message_id: the provider's, when it accepted. :param error: what it said, when it did not.
+    """
+
+    state: State
+    message_id: str | None = None
+    error: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.state is State.SENT) != (self.message_id is not None):
+            raise ValueError("a conclusion has a message id exactly when the mail was accepted")
+        object.__setattr__(self, "error", self.error[:MAXIMUM_ERROR_LENGTH] if self.error else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What a person, or a policy that a person chose, makes of a delivery.
+
+    :param state: SENT ("it was sent"), RELEASED or CANCELLED. :param by: who. :param reason: why.
+    :param token: the claim that the decision is about; a newer claim is left alone. None: whichever it is.
+    """
+
+    state: State
+    by: str
+    reason: str
+    token: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.state not in (State.SENT, State.RELEASED, State.CANCELLED):
+            raise ValueError("a decision is SENT, RELEASED or CANCELLED")
+        if not self.by.strip() or not self.reason.strip():
+            raise ValueError("a decision names who made it and why")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """Proof that the provider accepted a mail.
+
+    :param evidence: where the proof comes from: ``answer``, ``event``, ``kept receipt``.
+    """
+
+    key: str
+    message_id: str
+    evidence: str = "answer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One row of the ledger, as it stands.
+
+    :param read_at: the ledger's own clock at the moment of reading: the only clock that ages a claim.
+    :param deadline_at: the claim's owner signs nothing after this moment.
+    :param settled_at: nothing that the owner signed can be accepted after this moment.
+    :param history: every change of state, oldest first: ``at``, ``state``, ``by``, ``note``.
+    """
+
+    key: str
+    identity: Identity
+    email: str
+    state: State
+    fingerprint: str
+    attempt: int
+    token: str | None
+    claimed_by: str | None
+    claimed_at: datetime | None
+    deadline_at: datetime | None
+    settled_at: datetime | None
+    message_id: str | None
+    duplicate_message_ids: tuple[str, ...]
+    sent_at: datetime | None
+    error: str | None
+    history: tuple[Mapping[str, str | None], ...]
+    read_at: datetime
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the claim's owner is past the moment at which it could still sign."""
+        return self.deadline_at is not None and self.read_at > self.deadline_at
+
+    @property
+    def settled(self) -> bool:
+        """Whether no request of the claim can be accepted any more."""
+        return self.settled_at is None or self.read_at > self.settled_at

@@ -1,0 +1,164 @@
+"""Everything that can go wrong, as one tree: callers catch a meaning and never read a message's text.
+
+::
+
+    MailonceError
+    ├── InvalidInput             a row, an address, a template or a setting is wrong; nothing was sent
+    ├── NotDelivered             one recipient's mail is not confirmed; says which, and what is safe next
+    │   ├── NotSent                proved not to have been accepted; the key is free again (RELEASED)
+    │   │   ├── NeverLeft            no connection, or too late to sign: the request never left
+    │   │   ├── Throttled            the provider asks for a slower pace
+    │   │   └── RunBlocked           nobody's mail can be sent now: paused, suspended, no permission, …
+    │   │       └── DailyQuotaExceeded
+    │   ├── Rejected               the provider refuses this recipient or this mail for good (REJECTED)
+    │   ├── InDoubt                accepted or not, nobody knows: held, never sent again by itself (IN_DOUBT)
+    │   └── InFlight               another worker holds the claim at this moment (SENDING)
+    ├── BatchIncomplete          some recipients of a batch are NotDelivered or have InvalidInput
+    ├── RecipientsUnresolved     the run's report: so many have no confirmed mail
+    └── LedgerError              the ledger could not answer
+        ├── LedgerUnavailable      not reachable for as long as we were willing to wait
+        └── LedgerUnusable         reachable, but not a ledger: missing table, missing permission, wrong version
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MailonceError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class InvalidInput(MailonceError):
+    """A value cannot be used. Names the field, the reason and the remedy; nothing was sent.
+
+    :param field: the column, parameter, setting or template that holds the value.
+    :param reason: what is wrong with it.
+    :param remedy: what to do about it.
+    :param row: which row it stands in (a recipient id or a row number), if any.
+    """
+
+    def __init__(self, *, field: str, reason: str, remedy: str, row: str | None = None) -> None:
+        self.field = field
+        self.reason = reason
+        self.remedy = remedy
+        self.row = row
+        super().__init__(field, reason, remedy, row)
+
+    def __str__(self) -> str:
+        where = f"row {self.row}, field {self.field}" if self.row is not None else self.field
+        return f"{where}: {self.reason}. {self.remedy}"
+
+    def at_row(self, row: str) -> InvalidInput:
+        """Return the same complaint with the row it belongs to."""
+        return InvalidInput(field=self.field, reason=self.reason, remedy=self.remedy, row=row)
+
+
+class NotDelivered(MailonceError):
+    """One recipient's mail is not confirmed as accepted.
+
+    :param detail: what happened, in the provider's or the ledger's own words.
+    :param recipient_id: whose mail it is. Never the address: this text ends up in logs.
+    :param key: the delivery's key in the ledger.
+    """
+
+    safe_next = ""
+    """What is safe to do now; one sentence a class."""
+
+    def __init__(self, detail: str, *, recipient_id: str = "", key: str = "") -> None:
+        self.detail = detail
+        self.recipient_id = recipient_id
+        self.key = key
+        super().__init__(detail, recipient_id, key)
+
+    def __str__(self) -> str:
+        who = f"{self.recipient_id}: " if self.recipient_id else ""
+        key = f" [key {self.key}]" if self.key else ""
+        return f"{who}{self.detail}{key} {self.safe_next}".rstrip()
+
+
+class NotSent(NotDelivered):
+    """The provider did not accept the mail, for certain."""
+
+    safe_next = "Nothing was sent: safe to retry or clear."
+
+
+class NeverLeft(NotSent):
+    """The request never reached the provider."""
+
+
+class Throttled(NotSent):
+    """The provider refused because mails come too fast."""
+
+
+class RunBlocked(NotSent):
+    """The provider refuses everybody's mail until somebody changes something."""
+
+    safe_next = "Nothing was sent. Mend the cause, then clear the failed tasks: only the missing mails go out."
+
+
+class DailyQuotaExceeded(RunBlocked):
+    """The account's quota of mails in 24 hours is used up."""
+
+    safe_next = "Nothing was sent. Clear the failed tasks once the quota is free again (it is a moving 24-hour window)."
+
+
+class Rejected(NotDelivered):
+    """The provider refuses this mail for good."""
+
+    safe_next = (
+        "It was not sent and is not tried again. Correct the cause, then release it: "
+        "mailonce resolve KEY --release --reason '…', and clear the task."
+    )
+
+
+class InDoubt(NotDelivered):
+    """The provider may have accepted the mail, but no answer proves it."""
+
+    safe_next = (
+        "Held: it is not sent again by itself, so clearing or re-running is safe but sends nothing. "
+        "Look for it at the provider, then decide: mailonce resolve KEY --sent | --release | --cancel --reason '…'."
+    )
+
+
+class InFlight(NotDelivered):
+    """Another worker claimed the key and is sending right now."""
+
+    safe_next = "Nothing was sent by this task: safe to retry or clear."
+
+
+class BatchIncomplete(MailonceError):
+    """Some recipients of a batch have no confirmed mail; every other one is done and stays done.
+
+    :param errors: one error a recipient, in the batch's order.
+    :param total: how many recipients the batch has.
+    """
+
+    def __init__(self, errors: Sequence[MailonceError], *, total: int) -> None:
+        self.errors = tuple(errors)
+        self.total = total
+        super().__init__(self.errors, total)
+
+    def __str__(self) -> str:
+        first = "; ".join(str(error) for error in self.errors[:5])
+        more = f"; and {len(self.errors) - 5} more" if len(self.errors) > 5 else ""
+        return (
+            f"{len(self.errors)} of {self.total} recipients are unresolved, the others are done and are not "
+            f"touched by a retry: {first}{more}"
+        )
+
+
+class RecipientsUnresolved(MailonceError):
+    """More recipients than tolerated have no confirmed mail at the end of a run."""
+
+
+class LedgerError(MailonceError):
+    """The ledger could not answer."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger was not reachable for as long as we were willing to wait."""
+
+
+class LedgerUnusable(LedgerError):
+    """The ledger is reachable but not usable: a table, a permission or a version is missing."""

@@ -1,0 +1,86 @@
+"""The interface between the delivery protocol and the store that keeps its claims.
+
+A new ledger is one new folder that meets :class:`Ledger`, and one line in :mod:`mailonce.workflow.connections`;
+``tests/ledgers/test_contract.py`` tells whether it keeps the contract.
+
+Every write is one atomic step in the store, conditional on what the row holds, and may be repeated: a ledger
+whose answer was lost repeats its own write, and the token tells the repetition from a rival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import Protocol, overload
+
+from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt
+
+
+class Ledger(Protocol):
+    """Keeps one row per key. Every method raises :class:`mailonce.errors.LedgerError` when it cannot answer."""
+
+    def claim(self, claim: Claim) -> Entry:
+        """Move the row to SENDING under the claim's token, if there is no row, or it is RELEASED or expired.
+
+        :return: the row as it now stands. The claim is won exactly when it is SENDING under the claim's token.
+        """
+        ...
+
+    def conclude(
+        self, key: str, token: str, conclusion: Conclusion, *, patience: timedelta | None = None
+    ) -> Entry | None:
+        """Write what the owner of a claim learned; from SENDING or IN_DOUBT, and only under its token.
+
+        :param patience: how long to keep trying while the ledger is away; None: as long as for any call.
+        :return: the row as it now stands; unchanged when the claim belongs to somebody else by now; None when
+            there is no row any more.
+        """
+        ...
+
+    @overload
+    def witness(self, receipt: Receipt, delivery: Delivery) -> Entry: ...
+
+    @overload
+    def witness(self, receipt: Receipt, delivery: None = None) -> Entry | None: ...
+
+    def witness(self, receipt: Receipt, delivery: Delivery | None = None) -> Entry | None:
+        """Write proof that the provider accepted a mail, whatever the row's state: late truth always wins.
+
+        A second message id for the key is added to ``duplicate_message_ids``.
+
+        :param delivery: what to write if the key has no row (any more).
+        :return: the row, or None when there is none and ``delivery`` is not given.
+        """
+        ...
+
+    def decide(self, key: str, decision: Decision) -> Entry | None:
+        """Write a decision, if the row is in a state from which it is allowed and the claim's token still fits.
+
+        Release from IN_DOUBT, or from CANCELLED, happens only once the claim is settled, by the ledger's own clock.
+
+        :return: the row as it now stands, changed or not; None when there is none.
+        """
+        ...
+
+    def find(self, keys: Iterable[str]) -> Iterator[Entry]:
+        """Yield the rows of these keys, in no particular order, without those that do not exist or have expired."""
+        ...
+
+    def of_month(self, campaign: str, period: str) -> Iterator[Entry]:
+        """Yield every row of one campaign and period, streamed."""
+        ...
+
+    def of_address(self, email: str) -> Iterator[Entry]:
+        """Yield every row that was addressed to ``email``, newest first."""
+        ...
+
+    def prepare(self) -> bool:
+        """Create or migrate the table, if needed; safe to run by many at once.
+
+        :return: whether the table was made just now, so that the ledger knows of no earlier mail.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back connections."""
+        ...

@@ -1,0 +1,146 @@
+-- Every statement of the PostgreSQL ledger, by name. Each is one atomic step: it runs in a transaction of its own,
+-- waits for a rival's row lock, and then sees what the rival wrote. All moments are the database's clock.
+
+-- name: claim
+-- time ──▶   worker A: claim ─────── send ─────── conclude(SENT)
+--            worker B:        claim ──▶ finds SENDING under A's token: does not send
+--            worker A again (its answer was lost): finds its own token: the claim is won, and not counted twice
+WITH attempt AS (
+    INSERT INTO {table} AS delivery (
+        key, campaign, period, recipient_id, edition, email, fingerprint, state, attempt, token, claimed_by,
+        claimed_at, deadline_at, settled_at, retention, updated_at, history
+    )
+    VALUES (
+        %(key)s, %(campaign)s, %(period)s, %(recipient_id)s, %(edition)s, %(email)s, %(fingerprint)s, 'SENDING', 1,
+        %(token)s, %(by)s, now(), now() + %(window)s, now() + %(window)s + %(settle)s, %(retention)s, now(),
+        jsonb_build_array(jsonb_build_object('at', now(), 'state', 'SENDING', 'by', %(by)s::text, 'note', NULL))
+    )
+    ON CONFLICT (key) DO UPDATE SET
+        -- A key recipe may leave the period out: the row belongs to the month whose run sends it.
+        campaign = EXCLUDED.campaign,
+        period = EXCLUDED.period,
+        recipient_id = EXCLUDED.recipient_id,
+        edition = EXCLUDED.edition,
+        email = EXCLUDED.email,
+        fingerprint = EXCLUDED.fingerprint,
+        state = 'SENDING',
+        attempt = CASE WHEN delivery.expires_at < now() THEN 1 ELSE delivery.attempt + 1 END,
+        token = EXCLUDED.token,
+        claimed_by = EXCLUDED.claimed_by,
+        claimed_at = EXCLUDED.claimed_at,
+        deadline_at = EXCLUDED.deadline_at,
+        settled_at = EXCLUDED.settled_at,
+        retention = EXCLUDED.retention,
+        updated_at = EXCLUDED.updated_at,
+        -- An expired row is as good as none: nothing of it may be taken for news of this claim.
+        message_id = NULL,
+        duplicate_message_ids = ARRAY[]::text[],
+        sent_at = NULL,
+        error = NULL,
+        decided_by = NULL,
+        decision_reason = NULL,
+        decided_at = NULL,
+        expires_at = NULL,
+        history = CASE WHEN delivery.expires_at < now() THEN EXCLUDED.history
+                       ELSE delivery.history || EXCLUDED.history END
+    WHERE delivery.state = 'RELEASED' OR delivery.expires_at < now()
+    RETURNING delivery.*
+)
+SELECT *, now() AS read_at FROM attempt
+UNION ALL
+-- This half sees the row as it was when the statement began. If it was free then, somebody else has it by now, and
+-- nothing is answered: the statement is to be run again.
+SELECT *, now() AS read_at FROM {table}
+WHERE key = %(key)s AND NOT EXISTS (SELECT FROM attempt)
+  AND state <> 'RELEASED' AND (expires_at IS NULL OR expires_at >= now());
+
+-- name: conclude
+-- A proof ends a doubt: the owner's late answer counts as long as nobody has decided or claimed since.
+UPDATE {table} AS delivery SET
+    state = %(state)s,
+    message_id = %(message_id)s,
+    error = %(error)s,
+    sent_at = CASE WHEN %(state)s = 'SENT' THEN now() END,
+    token = CASE WHEN %(state)s IN ('SENT', 'IN_DOUBT') THEN token END,
+    expires_at = CASE WHEN %(state)s IN ('SENT', 'REJECTED') THEN now() + retention END,
+    updated_at = now(),
+    history = history || jsonb_build_object(
+        'at', now(), 'state', %(state)s::text, 'by', claimed_by, 'note', coalesce(%(error)s::text, %(message_id)s::text))
+WHERE key = %(key)s AND token = %(token)s AND state IN ('SENDING', 'IN_DOUBT') AND state <> %(state)s
+RETURNING delivery.*, now() AS read_at;
+
+-- name: witness
+-- Late truth always wins; a second message id stands beside the first.
+UPDATE {table} AS delivery SET
+    state = 'SENT',
+    message_id = coalesce(message_id, %(message_id)s),
+    duplicate_message_ids = CASE WHEN message_id <> %(message_id)s
+        THEN array_append(duplicate_message_ids, %(message_id)s::text) ELSE duplicate_message_ids END,
+    sent_at = coalesce(sent_at, now()),
+    error = NULL,
+    -- Kept from its first proof on; an older end, of a refusal or a cancellation, would make it sendable again.
+    expires_at = CASE WHEN message_id IS NULL THEN now() + retention ELSE expires_at END,
+    updated_at = now(),
+    history = history || jsonb_build_object(
+        'at', now(), 'state', 'SENT', 'by', %(evidence)s::text, 'note', %(message_id)s::text)
+WHERE key = %(key)s
+  AND (message_id IS NULL OR (message_id <> %(message_id)s AND %(message_id)s <> ALL (duplicate_message_ids)))
+RETURNING delivery.*, now() AS read_at;
+
+-- name: witness_unknown
+-- Proof for a key without a row: the ledger has forgotten it, or was restored from an older copy.
+INSERT INTO {table} (
+    key, campaign, period, recipient_id, edition, email, fingerprint, state, attempt, message_id, sent_at, updated_at,
+    history
+)
+VALUES (
+    %(key)s, %(campaign)s, %(period)s, %(recipient_id)s, %(edition)s, %(email)s, %(fingerprint)s, 'SENT', 0,
+    %(message_id)s, now(), now(),
+    jsonb_build_array(jsonb_build_object(
+        'at', now(), 'state', 'SENT', 'by', %(evidence)s::text, 'note', %(message_id)s::text))
+)
+ON CONFLICT (key) DO NOTHING;
+
+-- name: decide
+-- A mail in doubt is released only once its claim is settled: nothing that its owner signed can be accepted any more.
+-- To cancel it meanwhile and release that is no way round: the doubt is as old as it was.
+UPDATE {table} AS delivery SET
+    state = %(state)s,
+    token = CASE WHEN %(state)s = 'SENT' THEN token END,
+    sent_at = CASE WHEN %(state)s = 'SENT' THEN now() END,
+    decided_by = %(by)s,
+    decision_reason = %(reason)s,
+    decided_at = now(),
+    expires_at = CASE WHEN %(state)s IN ('SENT', 'CANCELLED') THEN now() + retention END,
+    updated_at = now(),
+    history = history || jsonb_build_object(
+        'at', now(), 'state', %(state)s::text, 'by', %(by)s::text, 'note', %(reason)s::text)
+WHERE key = %(key)s
+  AND (%(token)s::uuid IS NULL OR token = %(token)s)
+  AND CASE %(state)s
+        WHEN 'SENT' THEN state = 'IN_DOUBT'
+        WHEN 'RELEASED' THEN state = 'REJECTED' OR (state IN ('IN_DOUBT', 'CANCELLED') AND settled_at < now())
+        WHEN 'CANCELLED' THEN state IN ('IN_DOUBT', 'RELEASED', 'REJECTED')
+      END
+RETURNING delivery.*, now() AS read_at;
+
+-- name: row
+-- What a write left alone, expired or not.
+SELECT *, now() AS read_at FROM {table} WHERE key = %(key)s;
+
+-- name: find
+SELECT *, now() AS read_at FROM {table}
+WHERE key = ANY (%(keys)s) AND (expires_at IS NULL OR expires_at >= now());
+
+-- name: of_month
+-- Page by page, so that no connection and no transaction is held while the caller thinks about a row.
+SELECT *, now() AS read_at FROM {table}
+WHERE campaign = %(campaign)s AND period = %(period)s AND (recipient_id, key) > (%(after_recipient)s, %(after_key)s)
+  AND (expires_at IS NULL OR expires_at >= now())
+ORDER BY recipient_id, key
+LIMIT %(page)s;
+
+-- name: of_address
+SELECT *, now() AS read_at FROM {table}
+WHERE email = %(email)s AND (expires_at IS NULL OR expires_at >= now())
+ORDER BY claimed_at DESC NULLS LAST;

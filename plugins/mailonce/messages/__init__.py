@@ -1,0 +1,1 @@
+"""From a row of usage data to a mail: addresses, templates, headers."""

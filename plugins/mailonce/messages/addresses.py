@@ -1,0 +1,47 @@
+"""E-mail addresses: one recipient a row, in the form that the provider takes."""
+
+from __future__ import annotations
+
+from email_validator import EmailNotValidError, validate_email
+
+from mailonce.errors import InvalidInput
+from mailonce.messages.message import refuse_control_characters
+
+_EXAMPLE = "It must be one address such as billing@example.com"
+
+
+def recipient_address(value: object, *, field: str = "email") -> str:
+    """Return the one address in ``value``, normalised, with its domain in Punycode.
+
+    Amazon SES takes an ASCII local part and a Punycode domain (SES v2 API reference, ``Destination``). Whether
+    the domain exists is not asked: a resolver's hiccup must not cost anybody their statement.
+
+    :param value: what the row holds.
+    :param field: what to call it in the complaint.
+    :raises mailonce.errors.InvalidInput: no address, several, or one that the provider cannot take.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidInput(field=field, reason="the address is empty", remedy=_EXAMPLE)
+    # The end may carry blanks from a fixed-width column; anything inside is the validator's business.
+    address = value.strip(" \t")
+    refuse_control_characters(field, address)
+    try:
+        # Not `globally_deliverable`: that refuses reserved domains (.test, .example) that stand-ins use.
+        parsed = validate_email(
+            address, check_deliverability=False, allow_smtputf8=False, globally_deliverable=False
+        )
+    except EmailNotValidError as error:
+        raise InvalidInput(field=field, reason=str(error).rstrip("."), remedy=_EXAMPLE) from error
+    if parsed.ascii_email is None or "." not in parsed.ascii_domain:
+        raise InvalidInput(field=field, reason="the domain has no dot", remedy=_EXAMPLE)
+    return parsed.ascii_email
+
+
+def masked(address: str) -> str:
+    """Return an address fit for a log: enough to recognise, too little to write to.
+
+    >>> masked("billing@example.com")
+    'b…@example.com'
+    """
+    local, at, domain = address.rpartition("@")
+    return f"{local[:1]}…{at}{domain}"

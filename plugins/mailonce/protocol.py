@@ -1,0 +1,273 @@
+"""The delivery protocol: how one mail is sent at most once, however often this is called. Read it top to bottom.
+
+::
+
+                claim(token)                      answer: accepted
+     (no row) ───────────────▶ SENDING ─────────────────────────────────▶ SENT(message_id)
+     RELEASED ───────────────▶    │  ├── answer: refused, may be retried ─▶ RELEASED(error)    claimable at once
+                                  │  ├── answer: refused for good ────────▶ REJECTED(error)    dead letter
+                                  │  └── no answer, 5xx, killed, too old ─▶ IN_DOUBT           never sent again by itself
+                                  │                                           │  ├─ provider's event: accepted ─▶ SENT
+                                  │                                           │  ├─ a person decides ─▶ SENT | RELEASED | CANCELLED
+                                  │                                           │  └─ policy `resend`, once settled ─▶ RELEASED
+     late truth always wins: proof of acceptance makes any state SENT; a second message id is a measured duplicate
+
+What makes it hold:
+
+1. *The claim is a fence.* It is written before the request, so whoever comes later sees it. Once sending may have
+   begun, no clock makes the key sendable again: what is not known to have failed is IN_DOUBT, and held.
+2. *The fence has a deadline.* The owner refuses to sign a request after it, and the provider refuses a signature
+   that is too old; so from ``settled_at`` on nothing of that claim can still be accepted.
+3. *Every move out of SENDING is conditional on the claim's token.* A zombie can change nothing of its successor's.
+4. *A failure moves the key only as far as it proves.* See :mod:`mailonce.errors` and the providers.
+
+``docs/protocol.md`` argues it in full. This file does no input or output of its own, and knows neither Airflow nor
+any provider: :func:`choose` decides, :func:`deliver` asks the ledger and calls the provider.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+
+from mailonce.clock import seconds_since_boot
+from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt, Timing
+from mailonce.errors import InDoubt, InFlight, LedgerError, NeverLeft, NotDelivered, NotSent, Rejected
+from mailonce.ledgers.base import Ledger
+from mailonce.providers.base import Provider
+from mailonce.receipts import ReceiptStore
+from mailonce.states import State
+
+log = logging.getLogger(__name__)
+
+
+class InDoubtPolicy(str, Enum):
+    """What becomes of a mail that may or may not have been accepted."""
+
+    HOLD = "hold"
+    """Never sent again by itself: at most once."""
+
+    RESEND = "resend"
+    """Sent again once its claim is settled: a rare second copy instead of holding."""
+
+
+class Step(str, Enum):
+    """Named points of the protocol, in order. Tests stop the process at each of them."""
+
+    BEFORE_CLAIM = "before claim"
+    CLAIMED = "after claim, before the wire"
+    ACCEPTED = "after acceptance, before the record"
+    RECORDED = "after the record"
+
+
+class Result(str, Enum):
+    """How a delivery ended well: nothing is left to do for its key."""
+
+    SENT = "sent"
+    ALREADY_SENT = "already sent"
+    CONTENT_CHANGED = "content changed since it was sent"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What a delivery needs from outside.
+
+    :param by: who delivers, for people: Dag run, task, try, process.
+    :param reached: called at each :class:`Step`.
+    """
+
+    ledger: Ledger
+    provider: Provider
+    receipts: ReceiptStore
+    by: str
+    timing: Timing = field(default_factory=Timing)
+    in_doubt: InDoubtPolicy = InDoubtPolicy.HOLD
+    reached: Callable[[Step], None] = lambda step: None
+
+
+class Choice(Enum):
+    """What to do with the row that a claim came back with."""
+
+    SEND = "the claim is ours"
+    REPLAY = "nothing to do"
+    WAIT = "somebody else is sending"
+    DOUBT = "its owner is past its deadline and left no answer"
+    RESEND = "settled, and the policy is to send again"
+    HOLD = "in doubt"
+    DEAD = "rejected for good"
+    CLAIM = "free: claim again"
+
+
+def choose(entry: Entry, claim: Claim, policy: InDoubtPolicy) -> Choice:
+    """Decide what to do, from the ledger's row alone. Pure: no clock but the ledger's, no input or output."""
+    match entry.state:
+        case State.SENDING if entry.token == claim.token:
+            return Choice.SEND
+        case State.SENDING:
+            return Choice.DOUBT if entry.overdue else Choice.WAIT
+        case State.IN_DOUBT:
+            return Choice.RESEND if policy is InDoubtPolicy.RESEND and entry.settled else Choice.HOLD
+        case State.RELEASED:
+            return Choice.CLAIM
+        case State.REJECTED:
+            return Choice.DEAD
+        case State.SENT | State.CANCELLED:
+            return Choice.REPLAY
+
+
+def deliver(delivery: Delivery, tools: Tools) -> tuple[Result, Entry]:
+    """Deliver one mail at most once. Safe to call again, at any time, from anywhere, with the same key.
+
+    :return: how it ended, and the ledger's row.
+    :raises mailonce.errors.NotDelivered: the mail is not confirmed; the subclass says what is safe to do next.
+    :raises mailonce.errors.LedgerError: the ledger could not answer. Before the claim: nothing was sent.
+    """
+    claim = Claim(delivery=delivery, timing=tools.timing, by=tools.by)
+    while True:
+        tools.reached(Step.BEFORE_CLAIM)
+        # Started before the claim is written, so that it can only run out early, whatever the claim's answer took.
+        fence = Fence(tools.timing.window)
+        entry = tools.ledger.claim(claim)
+        match choose(entry, claim, tools.in_doubt):
+            case Choice.SEND:
+                return Result.SENT, _send(delivery, claim, fence, tools)
+            case Choice.REPLAY:
+                return _replay(delivery, entry), entry
+            case Choice.WAIT:
+                raise InFlight(f"being sent right now by {entry.claimed_by}", **_names(delivery))
+            case Choice.DOUBT if entry.token:
+                note = f"its sender ({entry.claimed_by}) left no answer before its deadline"
+                tools.ledger.conclude(delivery.key, entry.token, Conclusion(state=State.IN_DOUBT, error=note))
+            case Choice.RESEND:
+                tools.ledger.decide(delivery.key, _resend(entry, tools.by))
+            case Choice.DEAD:
+                raise Rejected(f"refused for good earlier: {entry.error}", **_names(delivery))
+            case Choice.HOLD:
+                raise InDoubt(f"in doubt since {entry.claimed_at:%Y-%m-%d %H:%M} UTC: {entry.error}", **_names(delivery))
+            case _:
+                pass  # free, or decided by somebody else in the meantime: look again
+
+
+def _send(delivery: Delivery, claim: Claim, fence: Fence, tools: Tools) -> Entry:
+    """Send under a claim that is ours, and write down what that proved before anything else happens."""
+    tools.reached(Step.CLAIMED)
+    try:
+        message_id = tools.provider.send(delivery.message, tags=delivery.tags, before_signing=fence.check)
+    except NotDelivered as failure:
+        state = _proved(failure)
+        _conclude(claim, Conclusion(state=state, error=failure.detail), tools)
+        raise type(failure)(failure.detail, **_names(delivery)) from failure
+    except BaseException as stop:
+        # Killed, timed out, or a fault of our own while the request may have been on the wire: not known.
+        detail = f"interrupted while sending ({type(stop).__name__}: {stop})"
+        _conclude(claim, Conclusion(state=State.IN_DOUBT, error=detail), tools)
+        if isinstance(stop, Exception):
+            raise InDoubt(detail, **_names(delivery)) from stop
+        raise
+    tools.reached(Step.ACCEPTED)
+    entry = _record(claim, Receipt(key=delivery.key, message_id=message_id), tools)
+    tools.reached(Step.RECORDED)
+    return entry
+
+
+def _proved(failure: NotDelivered) -> State:
+    """Return the state that a failure proves; anything that proves nothing is in doubt."""
+    if isinstance(failure, NotSent):
+        return State.RELEASED
+    if isinstance(failure, Rejected):
+        return State.REJECTED
+    return State.IN_DOUBT
+
+
+def _conclude(claim: Claim, conclusion: Conclusion, tools: Tools) -> None:
+    """Write down a failure. If the ledger is away the claim stays, and is in doubt once it is past its deadline."""
+    try:
+        tools.ledger.conclude(claim.delivery.key, claim.token, conclusion)
+    except LedgerError as away:
+        log.error(
+            "%s: %s could not be written to the ledger (%s). Nothing is lost: the claim is held as in doubt.",
+            claim.delivery.identity.recipient_id, conclusion.state.value, away,
+        )  # fmt: skip
+
+
+def _record(claim: Claim, receipt: Receipt, tools: Tools) -> Entry:
+    """Write down that the mail was accepted; if the ledger stays away, keep the receipt where it outlives the task."""
+    conclusion = Conclusion(state=State.SENT, message_id=receipt.message_id)
+    try:
+        entry = tools.ledger.conclude(
+            receipt.key, claim.token, conclusion, patience=tools.timing.record_patience
+        )
+    except BaseException as trouble:
+        tools.receipts.keep(receipt)
+        log.error(
+            "%s was accepted as message %s, but the ledger did not take the receipt (%s). It is kept, and the next "
+            "try writes it before anything else.", claim.delivery.identity.recipient_id, receipt.message_id, trouble,
+        )  # fmt: skip
+        raise
+    if entry is None or entry.message_id != receipt.message_id:
+        # The claim is somebody else's by now, yet this mail was accepted: late truth, and perhaps a duplicate.
+        entry = tools.ledger.witness(receipt, claim.delivery)
+    return entry
+
+
+def record_kept_receipts(tools: Tools) -> int:
+    """Write the receipts that an earlier try could not; to be called before anything is sent.
+
+    :return: how many there were.
+    """
+    kept = tools.receipts.kept()
+    for receipt in kept:
+        tools.ledger.witness(receipt)
+        tools.receipts.forget(receipt.key)
+        log.warning("message %s: its receipt, kept by an earlier try, is now in the ledger", receipt.message_id)
+    return len(kept)
+
+
+def _replay(delivery: Delivery, entry: Entry) -> Result:
+    """Say why nothing was sent."""
+    who, key = delivery.identity.recipient_id, delivery.key[:12]
+    if entry.state is State.CANCELLED:
+        log.info("%s: nothing sent: cancelled by a person [key %s…]", who, key)
+        return Result.CANCELLED
+    when = f"{entry.sent_at:%Y-%m-%d %H:%M} UTC" if entry.sent_at else "an unknown day"
+    if entry.fingerprint == delivery.message.fingerprint:
+        log.info("%s: nothing sent: already sent on %s as message %s [key %s…]", who, when, entry.message_id, key)
+        return Result.ALREADY_SENT
+    log.warning(
+        "%s: nothing sent: already sent on %s as message %s, but the content has changed since. To send a corrected "
+        "statement, run the month again with another `edition`. [key %s…]", who, when, entry.message_id, key,
+    )  # fmt: skip
+    return Result.CONTENT_CHANGED
+
+
+def _resend(entry: Entry, by: str) -> Decision:
+    reason = "setting in_doubt = resend: the claim is settled and no proof of acceptance came; may be a second copy"
+    return Decision(state=State.RELEASED, by=by, reason=reason, token=entry.token)
+
+
+def _names(delivery: Delivery) -> dict[str, str]:
+    return {"recipient_id": delivery.identity.recipient_id, "key": delivery.key}
+
+
+class Fence:
+    """The moment after which the owner of a claim signs nothing any more.
+
+    Counted by a clock that nobody sets and that goes on while the machine sleeps.
+    """
+
+    def __init__(self, window: timedelta, clock: Callable[[], float] = seconds_since_boot) -> None:
+        self._clock = clock
+        self._ends = clock() + window.total_seconds()
+
+    def check(self) -> None:
+        """Refuse to go on after the deadline.
+
+        :raises mailonce.errors.NeverLeft: it has passed.
+        """
+        late = self._clock() - self._ends
+        if late >= 0:
+            raise NeverLeft(f"too late to send: the claim's deadline passed {late:.0f} s ago (the worker was frozen?)")

@@ -1,0 +1,1 @@
+"""Everything that knows Airflow: settings, connections, the tasks of the monthly Dag, retries."""

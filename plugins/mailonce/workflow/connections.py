@@ -1,0 +1,110 @@
+"""From Airflow's connections to a ledger and a provider. A new kind of ledger or provider is named here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from psycopg.conninfo import make_conninfo
+
+from mailonce.errors import InvalidInput
+from mailonce.ledgers.base import Ledger
+from mailonce.workflow.settings import Settings
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+    from botocore.config import Config
+    from mypy_boto3_sesv2.client import SESV2Client
+
+    from mailonce.providers.ses import SesProvider
+
+
+def open_ledger(settings: Settings, *, connections: int = 1) -> Ledger:
+    """Return the ledger that the connection ``ledger_conn_id`` names.
+
+    :param connections: how many threads will use it at once.
+    :raises mailonce.errors.InvalidInput: the connection is missing, or of a type that is no ledger.
+    """
+    connection = _connection(settings.ledger_conn_id, "ledger_conn_id")
+    try:
+        maker = _LEDGERS[str(connection.conn_type)]
+    except KeyError:
+        raise InvalidInput(
+            field=f"connection {settings.ledger_conn_id}",
+            reason=f"type {connection.conn_type!r} is no ledger",
+            remedy=f"Use one of: {', '.join(sorted(_LEDGERS))}",
+        ) from None
+    return maker(connection, settings, connections)
+
+
+def open_provider(settings: Settings, *, connections: int = 1) -> SesProvider:
+    """Return Amazon SES, through the connection ``aws_conn_id``.
+
+    :param connections: how many requests are sent at once.
+    """
+    from mailonce.providers.ses import SesProvider, one_request
+
+    hook = _aws_hook(settings.aws_conn_id, "sesv2", settings.region_name)
+    # The hook takes a configuration as a whole, so the connection's own is merged first; one request comes last.
+    config = one_request(hook.config, connections=connections)
+    client: SESV2Client = _aws_hook(settings.aws_conn_id, "sesv2", settings.region_name, config).conn
+    return SesProvider(client, configuration_set=settings.configuration_set or None)
+
+
+def ses_account_client(settings: Settings) -> SESV2Client:
+    """Return an SES client for questions only, which boto3 may repeat as it likes."""
+    client: SESV2Client = _aws_hook(settings.aws_conn_id, "sesv2", settings.region_name).conn
+    return client
+
+
+def _aws_hook(conn_id: str, service: str, region: str = "", config: Config | None = None) -> Any:
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+
+    return AwsGenericHook(aws_conn_id=conn_id, client_type=service, region_name=region or None, config=config)
+
+
+def _connection(conn_id: str, setting: str) -> Connection:
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise InvalidInput(
+            field=f"connection {conn_id}",
+            reason="it does not exist",
+            remedy=f"Create it in Airflow (Admin > Connections), or name another in [mailonce] {setting}",
+        ) from error
+
+
+def _postgres_ledger(connection: Connection, settings: Settings, connections: int) -> Ledger:
+    from mailonce.ledgers.postgres import PostgresLedger
+
+    conninfo = make_conninfo(
+        host=connection.host or None,
+        port=connection.port,
+        user=connection.login or None,
+        password=connection.password or None,
+        dbname=connection.schema or None,
+        application_name="mailonce",
+        **{name: value for name, value in connection.extra_dejson.items() if name in _LIBPQ},
+    )
+    return PostgresLedger(conninfo, table=settings.ledger_table, connections=connections)
+
+
+def _dynamodb_ledger(connection: Connection, settings: Settings, connections: int) -> Ledger:
+    from mailonce.ledgers.dynamodb import DynamoDBLedger
+
+    client = _aws_hook(connection.conn_id, "dynamodb", settings.region_name).conn
+    return DynamoDBLedger(client, table=settings.ledger_table)
+
+
+_LEDGERS: Mapping[str, Callable[[Connection, Settings, int], Ledger]] = {
+    "postgres": _postgres_ledger,
+    "aws": _dynamodb_ledger,
+}
+
+_LIBPQ = frozenset({"sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "channel_binding", "target_session_attrs",
+                    "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+                    "hostaddr", "passfile", "service"})  # fmt: skip
+"""What a connection's extra may hand to libpq; Airflow keeps things of its own in there too."""

@@ -1,0 +1,171 @@
+"""What ``IdempotentSesOperator`` does when its task runs: from arguments and settings to deliveries and a result."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mailonce.batch import Tally, deliver_all
+from mailonce.delivery import Delivery
+from mailonce.errors import InvalidInput
+from mailonce.keys import key_recipe
+from mailonce.messages.content import Content, ProviderTemplate
+from mailonce.messages.rows import Row, read_row
+from mailonce.messages.statement import StatementMaker
+from mailonce.messages.templates import Templates
+from mailonce.protocol import Tools, record_kept_receipts
+from mailonce.workflow.account import check_stored_template
+from mailonce.workflow.connections import open_ledger, open_provider
+from mailonce.workflow.periods import period_for_templates
+from mailonce.workflow.preview import preview_all
+from mailonce.workflow.receipts import TaskStateReceipts
+from mailonce.workflow.settings import Settings
+from mailonce.workflow.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from mailonce.operators.ses import IdempotentSesOperator
+
+OVERRIDES = ("sender", "reply_to", "configuration_set", "in_doubt", "ledger_conn_id", "ledger_table", "aws_conn_id",
+             "region_name", "template_root", "concurrency")  # fmt: skip
+"""The operator's arguments that override the setting of the same name."""
+
+
+def run(operator: IdempotentSesOperator, context: Context) -> dict[str, Any]:
+    """Deliver the operator's recipients, or preview them.
+
+    :return: how many ended in which way; of a single recipient also who, and the provider's message id.
+    :raises mailonce.errors.MailonceError: see :mod:`mailonce.errors`.
+    """
+    settings = Settings.load({name: getattr(operator, name) for name in OVERRIDES})
+    rows = _rows(operator)
+    operator.map_label = _label([row.recipient_id for row, _ in rows])
+    maker = StatementMaker(
+        campaign=operator.campaign,
+        period=operator.period,
+        period_fields=period_for_templates(operator.period, settings.timezone),
+        edition=operator.edition,
+        content=_content(operator, settings),
+        sender=settings.required_sender(),
+        reply_to=settings.reply_addresses,
+        recipe=key_recipe(operator.key),
+    )
+    makers = [partial(_planned_delivery, maker, row, key) for row, key in rows]
+    if _is_true(operator.preview):
+        with closing(open_ledger(settings)) as ledger:
+            return preview_all(makers, ledger, folder_uri=operator.snapshot)
+    if operator.ses_template and makers:
+        check_stored_template(settings, makers[0]().message)
+    tally = _deliver(makers, settings, context)
+    # Small and plain on purpose: a result that cannot be stored makes Airflow run the task again.
+    outcome: dict[str, Any] = {result.value: count for result, count in tally.results.items()}
+    if len(rows) == 1 and tally.last is not None:
+        outcome |= {"recipient": rows[0][0].recipient_id, "message_id": tally.last.message_id}
+        if settings.message_url and tally.last.message_id:
+            operator.message_url = settings.message_url.replace("{message_id}", tally.last.message_id)
+    return outcome
+
+
+def _deliver(makers: Sequence[Callable[[], Delivery]], settings: Settings, context: Context) -> Tally:
+    threads = min(settings.concurrency, len(makers)) or 1
+    with closing(open_ledger(settings, connections=threads)) as ledger:
+        tools = Tools(
+            ledger=ledger,
+            provider=open_provider(settings, connections=threads),
+            receipts=TaskStateReceipts(context.get("task_state_store")),
+            by=_who(context),
+            timing=settings.timing,
+            in_doubt=settings.in_doubt_policy,
+        )
+        if _tried_before(context):
+            record_kept_receipts(tools)
+        return deliver_all(makers, tools, concurrency=threads)
+
+
+def _rows(operator: IdempotentSesOperator) -> list[tuple[Row, str | None]]:
+    """Return the rows to serve, and the keys they were planned under, where they were planned."""
+    given = [name for name in ("recipient", "recipients", "snapshot") if getattr(operator, name) not in (None, "")]
+    if len(given) != 1:
+        raise InvalidInput(
+            field="recipient, recipients, snapshot",
+            reason=f"{' and '.join(given) or 'none'} of them given",
+            remedy="Give exactly one",
+        )
+    if operator.snapshot:
+        if operator.chunk is None:
+            raise InvalidInput(field="chunk", reason="is missing", remedy="Say which chunk of the snapshot")
+        return [(plan.row, plan.key) for plan in Snapshot(operator.snapshot).chunk(operator.chunk)]
+    several = _from_text(operator.recipients)
+    rows = several if several is not None else [_from_text(operator.recipient)]
+    return [(read_row(row, number=number), None) for number, row in enumerate(rows, start=1)]
+
+
+def _content(operator: IdempotentSesOperator, settings: Settings) -> Content:
+    if operator.ses_template:
+        return ProviderTemplate(operator.ses_template)
+    if operator.subject is not None:
+        return Templates.inline(
+            operator.campaign,
+            subject=operator.subject,
+            text=operator.text,
+            html=operator.html,
+            headers=operator.headers,
+        )
+    return Templates.of_campaign(operator.campaign, Path(settings.template_root))
+
+
+def _planned_delivery(maker: StatementMaker, row: Row, planned_key: str | None) -> Delivery:
+    delivery = maker.delivery(row)
+    if planned_key is not None and planned_key != delivery.key:
+        raise InvalidInput(
+            row=row.recipient_id,
+            field="key",
+            reason="the key is not the one that was planned: the recipe or the templates changed during the run",
+            remedy="Clear the task snapshot, so that all is planned anew: who was already mailed is not mailed again",
+        )
+    return delivery
+
+
+def _from_text(value: Any) -> Any:
+    """Return rows given as JSON text: what a template renders to, unless the Dag renders native objects."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise InvalidInput(
+            field="recipient", reason=f"is text that is not JSON ({error})", remedy="Render it with | tojson"
+        ) from error
+
+
+def _label(recipient_ids: list[str]) -> str:
+    """Return what Airflow shows instead of the map index: the recipient's id, never the address."""
+    if len(recipient_ids) <= 1:
+        return "".join(recipient_ids)
+    return f"{recipient_ids[0]} … {recipient_ids[-1]} ({len(recipient_ids)})"
+
+
+def _who(context: Context) -> str:
+    """Say who delivers, for the ledger's row: Dag run, task, try, process."""
+    instance = context.get("ti")
+    process = f"{socket.gethostname()} process {os.getpid()}"
+    if instance is None:
+        return process
+    mapped = f"[{instance.map_index}]" if instance.map_index is not None and instance.map_index >= 0 else ""
+    return f"{instance.dag_id} {instance.run_id} {instance.task_id}{mapped} try {instance.try_number}, {process}"
+
+
+def _tried_before(context: Context) -> bool:
+    instance = context.get("ti")
+    return instance is None or (instance.try_number or 1) > 1
+
+
+def _is_true(value: bool | str) -> bool:
+    return value if isinstance(value, bool) else value.strip().lower() in ("true", "1", "yes")

@@ -1,0 +1,66 @@
+"""The first task of the monthly Dag: everything that would stop everybody's mail, found before anything is done."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mailonce.errors import InvalidInput
+from mailonce.messages.templates import Templates
+from mailonce.workflow.account import check_account
+from mailonce.workflow.connections import open_ledger, open_provider
+from mailonce.workflow.periods import period_of_run
+from mailonce.workflow.settings import Settings
+from mailonce.workflow.usage import read_statement
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+def preflight(context: Context, *, campaign: str, statement: Path, template_root: Path) -> dict[str, Any]:
+    """Check settings, parameters, templates, ledger, provider and account.
+
+    :param statement: the usage query's file. :param template_root: folder of the campaigns' templates.
+    :return: ``period``, and what the account may send: ``left_today``, ``max_send_rate`` (None: unlimited or unknown).
+    :raises mailonce.errors.MailonceError: something would stop everybody's mail; says what to do.
+    """
+    settings = Settings.load()
+    refuse_unknown(context["dag_run"].conf or {}, known=context["params"].keys())
+    period = period_of_run(context, settings.timezone)
+    # A run with a period of the past is usual, one of the future is a slip of the hand.
+    log.info("campaign %s, period %s (%s to %s, %s)", campaign, period.key, period.starts_at, period.ends_at, period.zone)
+    read_statement(statement)
+    Templates.of_campaign(campaign, template_root)
+    with closing(open_ledger(settings)) as ledger:
+        if ledger.prepare():
+            log.warning("the ledger %s was made just now: it knows of no mail sent before", settings.ledger_table)
+    open_provider(settings)  # refuses a client that would repeat a request by itself
+    account = check_account(settings)
+    return {"period": period.key, "left_today": account.left_today, "max_send_rate": account.max_send_rate}
+
+
+def refuse_unknown(given: Mapping[str, Any], *, known: Collection[str]) -> None:
+    """Refuse parameters that the Dag does not have: Airflow lets them pass, and a typing error would mail everybody.
+
+    :raises mailonce.errors.InvalidInput: there is one.
+    """
+    if unknown := sorted(set(given) - set(known)):
+        raise InvalidInput(
+            field=f"parameter {', '.join(unknown)}",
+            reason="this Dag has no such parameter",
+            remedy=f"Trigger it again with some of: {', '.join(sorted(known))}",
+        )
+
+
+def check_quota(recipients: int, left_today: int | None) -> None:
+    """Say before the first mail when the plan is beyond what the account may still send in this 24-hour window."""
+    if left_today is not None and recipients > left_today:
+        log.warning(
+            "%d mails are planned, but the account may send only %d more in this 24-hour window. The rest will fail "
+            "without being sent; clear the failed tasks when the window has moved on.", recipients, left_today,
+        )  # fmt: skip

@@ -1,0 +1,57 @@
+"""The second store for receipts in Airflow: the task's state store, which survives the task and its retries."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mailonce.delivery import Receipt
+
+if TYPE_CHECKING:
+    from airflow.sdk.execution_time.context import TaskStateStoreAccessor
+
+log = logging.getLogger(__name__)
+NAME = "mailonce_receipts"
+
+
+class TaskStateReceipts:
+    """Keeps receipts in Airflow's task state store (Airflow 3.3), one entry a task instance.
+
+    :param store: ``context["task_state_store"]``; None outside a running task, when the log is all there is.
+    """
+
+    def __init__(self, store: TaskStateStoreAccessor | None) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+
+    def keep(self, receipt: Receipt) -> None:
+        """See :class:`mailonce.receipts.ReceiptStore`."""
+        try:
+            with self._lock:
+                self._write({**self._read(), receipt.key: receipt.message_id})
+        except Exception:
+            # Something else is wrong already, and must not be hidden by this.
+            log.exception("the receipt for key %s (message %s) is kept only in this log", receipt.key, receipt.message_id)
+
+    def kept(self) -> Sequence[Receipt]:
+        """See :class:`mailonce.receipts.ReceiptStore`."""
+        return [Receipt(key=key, message_id=value, evidence="kept receipt") for key, value in self._read().items()]
+
+    def forget(self, key: str) -> None:
+        """See :class:`mailonce.receipts.ReceiptStore`."""
+        with self._lock:
+            self._write({name: value for name, value in self._read().items() if name != key})
+
+    def _read(self) -> dict[str, str]:
+        found: Any = self._store.get(NAME, {}) if self._store is not None else {}
+        return dict(found)
+
+    def _write(self, receipts: dict[str, str]) -> None:
+        if self._store is None:
+            raise RuntimeError("this task has no state store")
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+        value: Any = receipts
+        self._store.set(NAME, value, retention=NEVER_EXPIRE)

@@ -1,0 +1,124 @@
+"""When a task is tried again: Airflow's own retries, with one row a kind of failure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import RetryDecision, RetryPolicy
+
+from mailonce.errors import (
+    BatchIncomplete,
+    InDoubt,
+    InFlight,
+    InvalidInput,
+    LedgerUnavailable,
+    LedgerUnusable,
+    NeverLeft,
+    RecipientsUnresolved,
+    Rejected,
+    RunBlocked,
+    Throttled,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backoff:
+    """How often and how slowly one kind of failure is tried again.
+
+    :param count: how many retries. :param delay: before the first.
+    :param growth: each delay is so many times the one before. :param cap: longest delay.
+    :param jitter: each delay is longer or shorter by up to this share of it. Airflow's own jitter ignores the map
+        index, so that all mapped tasks would come back at the same moment.
+    """
+
+    count: int
+    delay: timedelta = timedelta(0)
+    growth: float = 2.0
+    cap: timedelta = timedelta(minutes=10)
+    jitter: float = 0.5
+
+    def before_retry(self, number: int, *, chance: float) -> timedelta:
+        """Return the delay before retry ``number`` (1 is the first).
+
+        :param chance: from 0 to 1, where in the jitter's range.
+        """
+        # Capped in seconds first: a large exponent is more than a timedelta can hold.
+        seconds = min(self.delay.total_seconds() * self.growth ** min(number - 1, 64), self.cap.total_seconds())
+        return timedelta(seconds=seconds * (1 + self.jitter * (2 * chance - 1)))
+
+
+NEVER = Backoff(count=0)
+
+RETRIES: Mapping[type[BaseException], Backoff] = {
+    # failure                 retries    first delay                  each × , at most
+    Throttled: Backoff(count=10, delay=timedelta(seconds=2), growth=2, cap=timedelta(minutes=5)),
+    NeverLeft: Backoff(count=8, delay=timedelta(seconds=5), growth=2, cap=timedelta(minutes=10)),
+    InFlight: Backoff(count=5, delay=timedelta(seconds=20), growth=2, cap=timedelta(minutes=2), jitter=0.2),
+    LedgerUnavailable: Backoff(count=8, delay=timedelta(seconds=10), growth=2, cap=timedelta(minutes=10)),
+    # Not helped by trying again: somebody must decide, correct or permit something first.
+    InDoubt: NEVER,
+    Rejected: NEVER,
+    RunBlocked: NEVER,
+    InvalidInput: NEVER,
+    LedgerUnusable: NEVER,
+    RecipientsUnresolved: NEVER,
+    # Anything else: Airflow's own trouble, a worker that was killed.
+    BaseException: Backoff(count=3, delay=timedelta(seconds=10), growth=3, cap=timedelta(minutes=10)),
+}
+"""The table. The most specific class that fits counts; ``DeliveryRetryPolicy({Throttled: Backoff(…)})`` overrides a row."""
+
+
+class DeliveryRetryPolicy(RetryPolicy):
+    """Decides by the kind of failure. The task needs ``retries`` of at least :attr:`most`: a policy cannot exceed it.
+
+    :param overrides: rows that take the place of those in :data:`RETRIES`, or add to them.
+    """
+
+    def __init__(self, overrides: Mapping[type[BaseException], Backoff] | None = None) -> None:
+        self.table = {**RETRIES, **(overrides or {})}
+
+    @property
+    def most(self) -> int:
+        """The largest count in the table: what the task's ``retries`` must be."""
+        return max(backoff.count for backoff in self.table.values())
+
+    def backoff(self, error: BaseException) -> Backoff:
+        """Return the row for an error; for a batch, the row that is tried again most patiently."""
+        if isinstance(error, BatchIncomplete):
+            return max((self.backoff(one) for one in error.errors), key=lambda row: (row.count > 0, row.delay, row.count))
+        return next(self.table[kind] for kind in type(error).__mro__ if kind in self.table)
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
+    ) -> RetryDecision:
+        """See :class:`airflow.sdk.RetryPolicy`."""
+        backoff = self.backoff(exception)
+        name = type(exception).__name__
+        retry = self._retry_number(try_number, max_tries, context)
+        if retry > backoff.count:
+            tries = f" after {backoff.count} retries" if backoff.count else ": trying again would not help"
+            return RetryDecision.fail(f"{name}{tries}. {exception}")
+        delay = backoff.before_retry(retry, chance=random.random())  # noqa: S311 - spreads load, guards nothing
+        return RetryDecision.retry(delay, f"{name}: retry {retry} of {backoff.count} in {delay.total_seconds():.0f} s")
+
+    def _retry_number(self, try_number: int, max_tries: int, context: Context | None) -> int:
+        """Return which retry would come next, since the task was last cleared: Airflow goes on counting tries then."""
+        task = context.get("task") if context else None
+        allowed = getattr(task, "retries", None) or self.most
+        return max(1, try_number - (max_tries - allowed))
+
+    def serialize(self) -> dict[str, Any]:
+        """Return nothing: the policy is read from the Dag file wherever it is needed."""
+        return {}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> DeliveryRetryPolicy:
+        """Return the default policy."""
+        return cls()

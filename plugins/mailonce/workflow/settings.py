@@ -1,0 +1,153 @@
+"""The settings: section ``[mailonce]`` of Airflow's configuration, ``AIRFLOW__MAILONCE__<NAME>`` in the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from mailonce.delivery import Timing
+from mailonce.errors import InvalidInput
+from mailonce.period import time_zone
+from mailonce.protocol import InDoubtPolicy
+
+SECTION = "mailonce"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What may be configured; every setting can be overridden by an operator's argument of the same name.
+
+    :param ledger_conn_id: connection of type ``postgres`` or ``aws``: which also chooses the kind of ledger.
+    :param ledger_table: the ledger's table.
+    :param usage_conn_id: connection that the usage query runs through; any type with a DB-API hook.
+    :param aws_conn_id: connection that mails are sent through.
+    :param region_name: AWS region of SES; empty: the connection's.
+    :param sender: the From address, with or without a display name. :param reply_to: addresses, comma-separated.
+    :param configuration_set: SES configuration set, whose events prove what no answer proved.
+    :param events_queue_url: SQS queue in which those events arrive.
+    :param in_doubt: ``hold`` or ``resend``.
+    :param timezone: IANA time zone whose midnights bound a month.
+    :param snapshot_uri: folder of the snapshots: a path, ``file://…``, ``s3://…``; empty: under ``AIRFLOW_HOME``.
+    :param template_root: folder with one folder of templates a campaign; empty: ``include/templates`` beside the
+        Dags folder.
+    :param message_url: link shown for a sent mail, with ``{message_id}`` in it; empty: none.
+    :param concurrency: how many recipients of a batch are served at once.
+    :param claim_window: seconds from a claim until its owner refuses to sign a request.
+    :param settle_after: seconds from then until nothing of the claim can be accepted any more.
+    :param record_patience: seconds to keep trying to write a receipt while the ledger is away.
+    :param retention_days: days that a finished delivery is remembered; 0: for ever.
+    :param tolerated_failures: so many recipients may be unresolved without the report failing the run.
+    """
+
+    ledger_conn_id: str = "mailonce_ledger"
+    ledger_table: str = "mailonce_ledger"
+    usage_conn_id: str = "mailonce_usage"
+    aws_conn_id: str = "aws_default"
+    region_name: str = ""
+    sender: str = ""
+    reply_to: str = ""
+    configuration_set: str = ""
+    events_queue_url: str = ""
+    in_doubt: str = "hold"
+    timezone: str = "UTC"
+    snapshot_uri: str = ""
+    template_root: str = ""
+    message_url: str = ""
+    concurrency: int = 8
+    claim_window: int = 60
+    settle_after: int = 1200
+    record_patience: int = 180
+    retention_days: int = 0
+    tolerated_failures: int = 0
+
+    def __post_init__(self) -> None:
+        time_zone(self.timezone)
+        if self.in_doubt not in {policy.value for policy in InDoubtPolicy}:
+            raise _wrong("in_doubt", f"{self.in_doubt!r} is neither hold nor resend", "Choose hold (default) or resend")
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise _wrong(name, f"{getattr(self, name)} is less than {least}", f"Use {least} or more")
+
+    @property
+    def timing(self) -> Timing:
+        """How long each stage of a claim lasts."""
+        return Timing(
+            window=timedelta(seconds=self.claim_window),
+            settle=timedelta(seconds=self.settle_after),
+            record_patience=timedelta(seconds=self.record_patience),
+            retention=timedelta(days=self.retention_days) if self.retention_days else None,
+        )
+
+    @property
+    def in_doubt_policy(self) -> InDoubtPolicy:
+        """What becomes of a mail in doubt."""
+        return InDoubtPolicy(self.in_doubt)
+
+    @property
+    def reply_addresses(self) -> tuple[str, ...]:
+        """The addresses that answers go to."""
+        return tuple(address.strip() for address in self.reply_to.split(",") if address.strip())
+
+    def required_sender(self) -> str:
+        """Return the sender.
+
+        :raises mailonce.errors.InvalidInput: it is not set.
+        """
+        if not self.sender.strip():
+            raise _wrong("sender", "it is not set", "Set AIRFLOW__MAILONCE__SENDER to an address verified in SES")
+        return self.sender
+
+    @classmethod
+    def load(cls, overrides: Mapping[str, Any] | None = None) -> Settings:
+        """Read the settings; to be called when a task runs, never while a Dag file is parsed.
+
+        :param overrides: values that win; those that are None or empty do not count.
+        :raises mailonce.errors.InvalidInput: a value is not what it should be.
+        """
+        from airflow.sdk import conf
+
+        own: dict[str, Any] = {}
+        for setting in fields(cls):
+            text = conf.get(SECTION, setting.name, fallback=None)
+            if text is not None and text.strip():
+                own[setting.name] = _READERS[str(setting.type)](setting.name, text.strip())
+        settings = cls(**own)
+        given = {name: value for name, value in (overrides or {}).items() if value not in (None, "")}
+        settings = replace(settings, **given)
+        home = Path(conf.get("core", "dags_folder"))
+        return replace(
+            settings,
+            template_root=settings.template_root or str(home.parent / "include" / "templates"),
+            snapshot_uri=settings.snapshot_uri or f"file://{_airflow_home()}/mailonce/snapshots",
+        )
+
+
+def _airflow_home() -> str:
+    from airflow.configuration import AIRFLOW_HOME
+
+    return str(AIRFLOW_HOME)
+
+
+def _whole_number(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise _wrong(name, f"{text!r} is not a whole number", "Write digits only") from error
+
+
+def _wrong(name: str, reason: str, remedy: str) -> InvalidInput:
+    return InvalidInput(field=f"setting [{SECTION}] {name}", reason=reason, remedy=remedy)
+
+
+_READERS: Mapping[str, Callable[[str, str], Any]] = {"int": _whole_number, "str": lambda name, text: text}
+_LEAST = {
+    "concurrency": 1,
+    "claim_window": 5,
+    "settle_after": 0,
+    "record_patience": 0,
+    "retention_days": 0,
+    "tolerated_failures": 0,
+}

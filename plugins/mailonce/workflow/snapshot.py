@@ -1,0 +1,154 @@
+"""The snapshot: who is to be mailed what, written once, never changed, and read piece by piece.
+
+A snapshot is a folder named after its own content::
+
+    <snapshot_uri>/<campaign>/<period>/<edition>/<digest>/
+        rows.jsonl        one recipient a line: key, recipient_id, email, fields
+        rejects.jsonl     one refused row a line: row, field, reason, remedy
+        manifest.json     where each chunk of rows.jsonl begins and ends, and its digest
+
+Each mapped task reads the manifest and its own chunk, and checks the digest: memory does not grow with the number
+of recipients, and nobody is mailed from a file that somebody touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mailonce.errors import InvalidInput
+from mailonce.messages.rows import Row, decode_fields, encode_fields
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+MOST_CHUNKS = 1000
+"""Longest map. Airflow fails a task that expands to more than ``core.max_map_length`` (1024)."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One piece of ``rows.jsonl``: what one mapped task serves."""
+
+    offset: int
+    length: int
+    rows: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a snapshot holds. :param query_rows: how many rows the query returned, refused ones included."""
+
+    campaign: str
+    period: str
+    edition: str
+    query_rows: int
+    rejects: int
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def recipients(self) -> int:
+        """How many recipients are to be mailed."""
+        return sum(chunk.rows for chunk in self.chunks)
+
+    def to_json(self) -> str:
+        """Return the manifest as canonical JSON: its digest names the snapshot."""
+        fields = {**vars(self), "chunks": [list(vars(chunk).values()) for chunk in self.chunks]}
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Read back what :meth:`to_json` wrote."""
+        fields = json.loads(text)
+        return cls(**{**fields, "chunks": tuple(Chunk(*chunk) for chunk in fields["chunks"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRow:
+    """A row and the key of its delivery."""
+
+    key: str
+    row: Row
+
+    def to_line(self) -> bytes:
+        """Return one line of ``rows.jsonl``."""
+        row = self.row
+        return encode_fields({"key": self.key, "recipient_id": row.recipient_id, "email": row.email, "fields": row.fields}) + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> PlannedRow:
+        """Read back what :meth:`to_line` wrote."""
+        value = decode_fields(line)
+        key = value.pop("key")
+        return cls(key=key, row=Row(**value))
+
+
+class Snapshot:
+    """A snapshot that exists.
+
+    :param uri: its folder.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.manifest = Manifest.from_json(self._checked_manifest())
+
+    def chunk(self, index: int) -> list[PlannedRow]:
+        """Return the rows of one chunk, after checking that they are those that were planned.
+
+        :raises mailonce.errors.InvalidInput: they are not.
+        """
+        chunk = self.manifest.chunks[index]
+        with (folder(self.uri) / "rows.jsonl").open("rb") as file:  # type: ignore[no-untyped-call]
+            file.seek(chunk.offset)
+            data = file.read(chunk.length)
+        if hashlib.sha256(data).hexdigest() != chunk.digest:
+            raise self._damaged("rows.jsonl")
+        return [PlannedRow.from_line(line) for line in data.splitlines()]
+
+    def rows(self) -> Iterator[PlannedRow]:
+        """Yield every row, chunk by chunk."""
+        for index in range(len(self.manifest.chunks)):
+            yield from self.chunk(index)
+
+    def rejects(self) -> Iterator[Mapping[str, Any]]:
+        """Yield every refused row: ``row``, ``field``, ``reason``, ``remedy``."""
+        with (folder(self.uri) / "rejects.jsonl").open("rb") as file:  # type: ignore[no-untyped-call]
+            for line in file:
+                yield json.loads(line)
+
+    def _checked_manifest(self) -> str:
+        try:
+            text = (folder(self.uri) / "manifest.json").read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise InvalidInput(
+                field="snapshot",
+                reason=f"there is none at {self.uri} (do all workers see the folder snapshot_uri?)",
+                remedy="Clear the task snapshot to write it again: who was already mailed is not mailed again",
+            ) from error
+        if digest_name(text) != self.uri.rstrip("/").rpartition("/")[2]:
+            raise self._damaged("manifest.json")
+        return text
+
+    def _damaged(self, file: str) -> InvalidInput:
+        return InvalidInput(
+            field="snapshot",
+            reason=f"{file} at {self.uri} is not as it was written",
+            remedy="Clear the task snapshot to write it again: who was already mailed is not mailed again",
+        )
+
+
+def folder(uri: str) -> ObjectStoragePath:
+    """Return the folder at a URI, wherever Airflow's object storage reaches."""
+    from airflow.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(uri)
+
+
+def digest_name(manifest: str) -> str:
+    """Return the folder name of the snapshot with this manifest."""
+    return hashlib.sha256(manifest.encode()).hexdigest()[:20]

@@ -1,0 +1,105 @@
+"""Everything at once: PostgreSQL with sample usage, the SES stand-in, and Airflow with the package's Dags."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import urlsplit
+
+import psycopg
+from typing_extensions import Self
+
+from sandbox.airflow_stack import AirflowStack
+from sandbox.postgres import EmbeddedPostgres
+from sandbox.sample_usage import create_sample_usage
+from sandbox.ses import SesStandIn
+
+ROOT = Path(__file__).resolve().parent.parent
+MONTHLY = "monthly_usage_email"
+
+
+class Sandbox:
+    """The whole product on one machine. Entered it runs and is healthy; left it has stopped.
+
+    :param directory: keeps the databases, the mails and Airflow's home; used again, it goes on where it stopped.
+    :param airflow_port: :param mailbox_port: 0 takes a free one.
+    :param all_admins: Airflow asks for no password: for one's own machine only, which is all it listens to.
+    """
+
+    def __init__(
+        self, directory: Path, *, airflow_port: int | None = None, mailbox_port: int = 0, paused: bool = True
+    ) -> None:
+        self.directory = directory
+        self._airflow_port = airflow_port
+        self._paused = paused
+        self._exits = ExitStack()
+        self.postgres = EmbeddedPostgres(directory / "postgres")
+        self.ses = SesStandIn(port=mailbox_port, journal=directory / "ses-journal.jsonl")
+        self.airflow: AirflowStack
+
+    def __enter__(self) -> Self:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as exits:
+            exits.enter_context(self.postgres)
+            exits.enter_context(self.ses)
+            for name in ("ledger", "usage"):
+                self.postgres.create_database(name)
+            with psycopg.connect(self.postgres.dsn("usage")) as connection:
+                create_sample_usage(connection, date.today(), psycopg.paramstyle)  # noqa: DTZ011 - the reader's day
+            self.airflow = AirflowStack(
+                self.directory / "airflow",
+                self.postgres,
+                ROOT / "dags",
+                ROOT / "plugins",
+                self.environment(),
+                self._airflow_port,
+                paused_at_creation=self._paused,
+            )
+            exits.enter_context(self.airflow)
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exits.close()
+
+    def environment(self) -> dict[str, str]:
+        """Return the package's settings and connections, as environment variables."""
+        return {
+            "AIRFLOW_CONN_MAILONCE_LEDGER": _postgres_connection(self.postgres.dsn("ledger")),
+            "AIRFLOW_CONN_MAILONCE_USAGE": _postgres_connection(self.postgres.dsn("usage")),
+            "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(
+                {
+                    "conn_type": "aws",
+                    "login": "sandbox",
+                    "password": "sandbox",
+                    "extra": {"region_name": "eu-central-1", "service_config": {"sesv2": {"endpoint_url": self.ses.url}}},
+                }
+            ),
+            # Where airflow_local_settings.py stands.
+            "PYTHONPATH": str(ROOT / "config"),
+            "AIRFLOW__MAILONCE__SENDER": "Tidewater Cloud <statements@tidewater-cloud.example>",
+            "AIRFLOW__MAILONCE__REPLY_TO": "billing@tidewater-cloud.example",
+            "AIRFLOW__MAILONCE__CONFIGURATION_SET": "statements",
+            "AIRFLOW__MAILONCE__MESSAGE_URL": f"{self.ses.url}/mail/{{message_id}}",
+            "AIRFLOW__MAILONCE__SNAPSHOT_URI": f"file://{self.directory / 'snapshots'}",
+        }
+
+
+def _postgres_connection(dsn: str) -> str:
+    """Return Airflow's JSON form of a connection."""
+    parts = urlsplit(dsn)
+    return json.dumps(
+        {
+            "conn_type": "postgres",
+            "host": parts.hostname,
+            "port": parts.port,
+            "login": parts.username,
+            "password": parts.password,
+            "schema": parts.path.lstrip("/"),
+        }
+    )

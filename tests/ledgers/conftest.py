@@ -1,0 +1,76 @@
+"""Each ledger behind one fixture: the same tests run against all of them, each test on a fresh table."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from mailonce.ledgers.base import Ledger
+from mailonce.ledgers.dynamodb import DynamoDBLedger
+from mailonce.ledgers.postgres import PostgresLedger
+from sandbox.aws import LocalAws
+from sandbox.postgres import EmbeddedPostgres
+from tests.fakes import MemoryLedger
+
+MakeLedger = Callable[[], Ledger]
+"""Makes one more ledger on the test's table, as another worker would."""
+
+THREADS = 32
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as server:
+        server.create_database("ledgers")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[LocalAws]:
+    with LocalAws() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def dynamodb_client(aws: LocalAws) -> Any:
+    return aws.client("dynamodb")
+
+
+@pytest.fixture
+def table() -> str:
+    return f"ledger_{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("postgres", marks=pytest.mark.postgres),
+        pytest.param("dynamodb", marks=pytest.mark.dynamodb),
+    ]
+)
+def make_ledger(request: pytest.FixtureRequest, table: str) -> Iterator[MakeLedger]:
+    with ExitStack() as opened:
+        if request.param == "memory":
+            shared = MemoryLedger()
+            yield lambda: shared
+        elif request.param == "postgres":
+            server = request.getfixturevalue("postgres_server")
+
+            def postgres() -> Ledger:
+                ledger = PostgresLedger(server.dsn("ledgers"), table=table, connections=THREADS)
+                opened.callback(ledger.close)
+                return ledger
+
+            yield postgres
+        else:
+            client = request.getfixturevalue("dynamodb_client")
+            yield lambda: DynamoDBLedger(client, table=table)
+
+
+@pytest.fixture
+def ledger(make_ledger: MakeLedger) -> Ledger:
+    return make_ledger()
