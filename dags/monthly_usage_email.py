@@ -64,7 +64,7 @@ with DAG(
     dag_id="monthly_usage_email",
     # Noon in UTC on the 1st is the 1st or the 2nd in every time zone, so the month before is the right one in all.
     schedule=CronTriggerTimetable("0 12 1 * *", timezone="UTC"),
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     catchup=False,
     params=PARAMETERS,
     default_args={"owner": "billing", "retries": RETRY_POLICY.most, "retry_policy": RETRY_POLICY},

@@ -50,15 +50,15 @@ def main() -> int:
     shutil.rmtree(DIRECTORY, ignore_errors=True)
     started = time.monotonic()
     print("Starting PostgreSQL, the SES stand-in, and Airflow …", flush=True)
-    with Sandbox(DIRECTORY, paused=False) as sandbox:
+    with Sandbox(DIRECTORY) as sandbox:
         api = sandbox.airflow.api()
         api.wait_for_dag(MONTHLY)
         misbehave(sandbox)
         claims = Claims()
-        first = run_month(api, "first run")
+        first = scheduled_run(api)
         check_first_run(claims, sandbox, api, first)
         check_clearing(claims, sandbox, api, first)
-        check_second_run(claims, sandbox, api)
+        check_second_run(claims, sandbox, api, read_report(api, first)["period"])
     print(f"\n{claims.failed or 'No'} claim{'s' * (claims.failed != 1)} failed; {time.monotonic() - started:.0f} s.")
     print("Read the mails: run `make serve` and open its mailbox page; Airflow's page shows the runs.")
     return 1 if claims.failed else 0
@@ -78,14 +78,35 @@ def misbehave(sandbox: Sandbox) -> None:
         sandbox.ses.behave(address, [Behaviour.UNAVAILABLE_503] * 5)
 
 
-def run_month(api: AirflowApi, name: str) -> str:
-    """Trigger the month, wait for it, and say how it ended. :return: the run's id."""
-    began = time.monotonic()
-    run = api.trigger(MONTHLY, {}, run_id=f"demo {name}")
-    print(f"\n{name}: triggered {MONTHLY} …", flush=True)
-    state = api.wait_for_run(MONTHLY, run, PATIENCE)
-    print(f"  {state} after {time.monotonic() - began:.0f} s ({tasks_in_words(api, run)})")
+def scheduled_run(api: AirflowApi) -> str:
+    """Unpause the Dag, so that the schedule's latest run starts, and wait for it. :return: the run's id."""
+    print(f"\nunpausing {MONTHLY}: the schedule's run of this month starts …", flush=True)
+    api.unpause(MONTHLY)
+    deadline = time.monotonic() + 60
+    while not (runs := api.runs(MONTHLY)):
+        if time.monotonic() > deadline:
+            raise TimeoutError("the scheduler started no run within a minute")
+        time.sleep(0.3)
+    run = str(runs[0]["dag_run_id"])
+    finish(api, run)
     return run
+
+
+def triggered_run(api: AirflowApi, period: str) -> str:
+    """Trigger the month by hand, and wait for it. :return: the run's id."""
+    print(f"\ntriggering {MONTHLY} by hand for the same month, {period} …", flush=True)
+    run = api.trigger(MONTHLY, {"period": period})
+    finish(api, run)
+    return run
+
+
+def finish(api: AirflowApi, run: str) -> None:
+    """Wait for a run, and say how it ended."""
+    began = time.monotonic()
+    state = api.wait_for_run(MONTHLY, run, PATIENCE)
+    counts = Counter(task.state for task in api.task_instances(MONTHLY, run) if task.task_id == "deliver")
+    words = ", ".join(f"{number} {state}" for state, number in sorted(counts.items(), key=str))
+    print(f"  the run: {state} after {time.monotonic() - began:.0f} s; its deliver tasks: {words}")
 
 
 def check_first_run(claims: Claims, sandbox: Sandbox, api: AirflowApi, run: str) -> None:
@@ -138,16 +159,15 @@ def check_clearing(claims: Claims, sandbox: Sandbox, api: AirflowApi, run: str) 
     before = requests_by_recipient(sandbox)
     cleared = api.clear(MONTHLY, run, only_failed=True)
     print(f"\nclearing the {cleared} failed tasks of the first run …", flush=True)
-    api.wait_for_run(MONTHLY, run, PATIENCE)
-    print(f"  {tasks_in_words(api, run)}")
+    finish(api, run)
     claims.check("further requests to the provider", found=difference(before, sandbox), expected={})
     claims.check("customers who got two", found=repeated(sandbox), expected=0)
 
 
-def check_second_run(claims: Claims, sandbox: Sandbox, api: AirflowApi) -> None:
+def check_second_run(claims: Claims, sandbox: Sandbox, api: AirflowApi, period: str) -> None:
     """Run the whole month again, as somebody who did not know would."""
     before = requests_by_recipient(sandbox)
-    run = run_month(api, "the same month again")
+    run = triggered_run(api, period)
     claims.check("further requests to the provider", found=difference(before, sandbox), expected={})
     claims.check("customers who got two", found=repeated(sandbox), expected=0)
     log = next(api.logs(MONTHLY, run, "deliver", 1, task.map_index) for task in api.task_instances(MONTHLY, run)
@@ -155,12 +175,6 @@ def check_second_run(claims: Claims, sandbox: Sandbox, api: AirflowApi) -> None:
     line = next((line for line in log.splitlines() if "already sent on" in line), "")
     claims.check("the log says why nothing was sent", found=bool(line), expected=True)
     print(f"    {line[:118]}…")
-
-
-def tasks_in_words(api: AirflowApi, run: str) -> str:
-    """Return how many deliver tasks ended in which state."""
-    counts = Counter(task.state for task in api.task_instances(MONTHLY, run) if task.task_id == "deliver")
-    return "deliver: " + ", ".join(f"{number} {state}" for state, number in sorted(counts.items(), key=str))
 
 
 def read_report(api: AirflowApi, run: str) -> dict[str, Any]:

@@ -26,15 +26,14 @@ class Sandbox:
 
     :param directory: keeps the databases, the mails and Airflow's home; used again, it goes on where it stopped.
     :param airflow_port: :param mailbox_port: 0 takes a free one.
-    :param all_admins: Airflow asks for no password: for one's own machine only, which is all it listens to.
+    Airflow asks for no password: it listens to this machine only.
     """
 
     def __init__(
-        self, directory: Path, *, airflow_port: int | None = None, mailbox_port: int = 0, paused: bool = True
+        self, directory: Path, *, airflow_port: int | None = None, mailbox_port: int = 0
     ) -> None:
         self.directory = directory
         self._airflow_port = airflow_port
-        self._paused = paused
         self._exits = ExitStack()
         self.postgres = EmbeddedPostgres(directory / "postgres")
         self.ses = SesStandIn(port=mailbox_port, journal=directory / "ses-journal.jsonl")
@@ -56,7 +55,6 @@ class Sandbox:
                 ROOT / "plugins",
                 self.environment(),
                 self._airflow_port,
-                paused_at_creation=self._paused,
             )
             exits.enter_context(self.airflow)
             self._exits = exits.pop_all()

@@ -260,7 +260,8 @@ class MemoryLedger:
 
     def _moved(self, operation: str, key: str, before: Entry | None, after: State, token_given: str | None) -> None:
         state, owner = (before.state, before.token) if before else (None, None)
-        self.moves.append(Move(key, operation, state, after, owner, token_given))
+        if state is not after:  # proof for a mail that a person said was sent changes the row, not its state
+            self.moves.append(Move(key, operation, state, after, owner, token_given))
 
     def _log(self, key: str, by: str | None, note: str | None) -> Entry:
         row = self._rows[key]

@@ -87,7 +87,15 @@ class ExpressionKey:
     def __call__(self, identity: Identity, row: Mapping[str, Any], message: Message) -> str:
         """Return the key of one row."""
         fields = {"period": identity.period, "recipient_id": identity.recipient_id, **row}
-        value = _compiled(self.expression).search(fields)
+        try:
+            value = _compiled(self.expression).search(fields)
+        except (jmespath.exceptions.JMESPathError, TypeError) as error:
+            raise InvalidInput(
+                row=identity.recipient_id,
+                field="key_expression",
+                reason=f"{self.expression!r} fails on this row ({error})",
+                remedy="Mend the expression, or this row's values",
+            ) from error
         if _empty(value):
             raise InvalidInput(
                 row=identity.recipient_id,

@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 from mailonce.errors import InvalidInput
 
 _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])", re.ASCII)
+_UNBOUNDED = ("0001-01", "9999-12")
+"""One of their midnights is, in some time zone, beyond what a datetime can hold."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Period:
     zone: str = "UTC"
 
     def __post_init__(self) -> None:
-        if not _MONTH.fullmatch(self.key) or self.key.startswith("0000") or self.key == "9999-12":
+        if not _MONTH.fullmatch(self.key) or self.key.startswith("0000") or self.key in _UNBOUNDED:
             raise InvalidInput(field="period", reason=f"{self.key!r} is not a month", remedy="Write it as 2026-10")
         time_zone(self.zone)
 

@@ -26,9 +26,14 @@ def recipient_address(value: object, *, field: str = "email") -> str:
     address = value.strip(" \t")
     refuse_control_characters(field, address)
     try:
-        # Not `globally_deliverable`: that refuses reserved domains (.test, .example) that stand-ins use.
+        # A test environment may use reserved domains (.test, .example); strict is about the local part's length.
         parsed = validate_email(
-            address, check_deliverability=False, allow_smtputf8=False, globally_deliverable=False
+            address,
+            check_deliverability=False,
+            allow_smtputf8=False,
+            globally_deliverable=False,
+            test_environment=True,
+            strict=True,
         )
     except EmailNotValidError as error:
         raise InvalidInput(field=field, reason=str(error).rstrip("."), remedy=_EXAMPLE) from error
@@ -44,4 +49,4 @@ def masked(address: str) -> str:
     'b…@example.com'
     """
     local, at, domain = address.rpartition("@")
-    return f"{local[:1]}…{at}{domain}"
+    return f"{local[:1]}…{at}{domain}" if at else "…"

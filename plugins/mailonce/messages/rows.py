@@ -58,6 +58,7 @@ def _recipient_id(fields: Mapping[str, Any]) -> str:
         )
     recipient_id = str(value).strip()
     refuse_control_characters("recipient_id", recipient_id)
+    _check_text({"recipient_id": recipient_id})  # first of all, for every complaint from here on names the row by it
     return recipient_id
 
 
@@ -65,7 +66,8 @@ def _check_text(fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
         try:
             size = len(encode_fields({name: value}))
-        except (TypeError, UnicodeEncodeError, ValueError) as error:
+            _refuse_tags(value)
+        except (TypeError, ValueError, RecursionError) as error:
             raise InvalidInput(
                 field=name,
                 reason=f"cannot be written as text ({error})",
@@ -92,6 +94,18 @@ def decode_fields(line: bytes | str) -> dict[str, Any]:
     """Read back what :func:`encode_fields` wrote."""
     decoded: dict[str, Any] = json.loads(line, object_hook=_untag)
     return decoded
+
+
+def _refuse_tags(value: Any) -> None:
+    """Refuse an object that would be read back as something else: what :func:`_tag` writes for a decimal or a date."""
+    if isinstance(value, Mapping):
+        if len(value) == 1 and next(iter(value)) in {f"${name}" for name in _TAGGED}:
+            raise ValueError(f"an object with the single name {next(iter(value))!r}, which has a meaning of its own here")
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return
+    for member in value:
+        _refuse_tags(member)
 
 
 def _tag(value: Any) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from babel.numbers import format_currency, format_decimal
+from babel.numbers import format_currency, format_decimal, is_currency
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mailonce.errors import InvalidInput
@@ -83,7 +83,8 @@ class Templates:
     def _source(self, file: str) -> str | None:
         loader = self._environment.loader
         try:
-            return (loader.get_source(self._environment, file)[0].strip() if loader else None) or None
+            text = loader.get_source(self._environment, file)[0] if loader else ""
+            return text if text.strip() else None
         except jinja2.TemplateNotFound:
             return None
         except UnicodeDecodeError as error:
@@ -99,12 +100,16 @@ class Templates:
 
     def _header_templates(self) -> Iterator[tuple[str, jinja2.Template]]:
         # Split into headers before rendering, so that no value can add one.
+        seen: set[str] = set()
         for number, line in enumerate((self._source("headers.txt.j2") or "").splitlines(), start=1):
             name, colon, value = line.partition(":")
             if line.strip().startswith("{#") or not line.strip():
                 continue
             if not colon:
                 raise self._wrong("headers.txt.j2", f"line {number} is not of the form Name: value")
+            if name.strip().lower() in seen:
+                raise self._wrong("headers.txt.j2", f"line {number} gives {name.strip()} a second time")
+            seen.add(name.strip().lower())
             try:
                 yield name.strip(), self._environment.from_string(value.strip())
             except jinja2.TemplateSyntaxError as error:
@@ -131,7 +136,8 @@ class Templates:
 def _environment(loader: jinja2.BaseLoader) -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
         loader=loader,
-        autoescape=lambda name: name is not None and ".html" in name,
+        # Everything in a file is escaped, an included one without a telling name too, but plain text and headers.
+        autoescape=lambda name: name is not None and ".txt" not in name,
         undefined=jinja2.StrictUndefined,
         finalize=_something,
         trim_blocks=True,
@@ -150,6 +156,8 @@ def _something(value: Any) -> Any:
 
 def money(amount: object, currency: str) -> str:
     """Filter: an amount in a currency as people write it, ``1234.5`` and ``EUR`` give ``€1,234.50``."""
+    if not is_currency(str(currency)):
+        raise ValueError(f"{currency!r} is not a currency of ISO 4217")
     return format_currency(_number(amount), currency, locale="en_US")
 
 
@@ -161,6 +169,9 @@ def quantity(number: object, digits: int = 0) -> str:
 
 def _number(value: object) -> Decimal:
     try:
-        return Decimal(str(value))
+        number = Decimal(str(value))
     except InvalidOperation as error:
         raise ValueError(f"{value!r} is not a number") from error
+    if not number.is_finite():
+        raise ValueError(f"{value!r} is not a number")
+    return number

@@ -87,17 +87,14 @@ def check_stored_template(settings: Settings, message: Message) -> None:
 def _check_sender(client: Any, settings: Settings) -> None:
     address = parseaddr(settings.required_sender())[1]
     domain = address.rpartition("@")[2]
-    if not domain:
-        raise InvalidInput(
-            field="setting [mailonce] sender",
-            reason=f"{settings.sender!r} holds no address",
-            remedy="Write it as statements@example.com or Name <statements@example.com>",
-        )
-    answers = [_ask(client, "get_email_identity", missing_is_none=True, EmailIdentity=name) for name in (address, domain)]
+    # A verified domain covers its subdomains too.
+    labels = domain.split(".")
+    names = [address, *(".".join(labels[start:]) for start in range(max(1, len(labels) - 1)))]
+    answers = [_ask(client, "get_email_identity", missing_is_none=True, EmailIdentity=name) for name in names]
     known = [answer for answer in answers if answer]
     if known and not any(answer.get("VerifiedForSendingStatus") for answer in known):
         raise RunBlocked(f"neither {address} nor {domain} is verified for sending in SES.")
-    if answers == [{}, {}]:
+    if all(answer == {} for answer in answers):
         raise RunBlocked(f"SES knows neither {address} nor {domain}: verify one of them first.")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from mailonce.workflow.snapshot import Snapshot
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from mailonce.messages.message import Message
     from mailonce.operators.ses import IdempotentSesOperator
 
 OVERRIDES = ("sender", "reply_to", "configuration_set", "in_doubt", "ledger_conn_id", "ledger_table", "aws_conn_id",
@@ -46,7 +47,7 @@ def run(operator: IdempotentSesOperator, context: Context) -> dict[str, Any]:
     """
     settings = Settings.load({name: getattr(operator, name) for name in OVERRIDES})
     rows = _rows(operator)
-    operator.map_label = _label([row.recipient_id for row, _ in rows])
+    operator.map_label = _label([row.recipient_id for row, _ in rows if isinstance(row, Row)])
     maker = StatementMaker(
         campaign=operator.campaign,
         period=operator.period,
@@ -61,13 +62,13 @@ def run(operator: IdempotentSesOperator, context: Context) -> dict[str, Any]:
     if _is_true(operator.preview):
         with closing(open_ledger(settings)) as ledger:
             return preview_all(makers, ledger, folder_uri=operator.snapshot)
-    if operator.ses_template and makers:
-        check_stored_template(settings, makers[0]().message)
+    if operator.ses_template and (sample := _first_message(makers)):
+        check_stored_template(settings, sample)
     tally = _deliver(makers, settings, context)
     # Small and plain on purpose: a result that cannot be stored makes Airflow run the task again.
     outcome: dict[str, Any] = {result.value: count for result, count in tally.results.items()}
     if len(rows) == 1 and tally.last is not None:
-        outcome |= {"recipient": rows[0][0].recipient_id, "message_id": tally.last.message_id}
+        outcome |= {"recipient": tally.last.identity.recipient_id, "message_id": tally.last.message_id}
         if settings.message_url and tally.last.message_id:
             operator.message_url = settings.message_url.replace("{message_id}", tally.last.message_id)
     return outcome
@@ -89,8 +90,8 @@ def _deliver(makers: Sequence[Callable[[], Delivery]], settings: Settings, conte
         return deliver_all(makers, tools, concurrency=threads)
 
 
-def _rows(operator: IdempotentSesOperator) -> list[tuple[Row, str | None]]:
-    """Return the rows to serve, and the keys they were planned under, where they were planned."""
+def _rows(operator: IdempotentSesOperator) -> list[tuple[Row | InvalidInput, str | None]]:
+    """Return the rows to serve, or what is wrong with them, and the keys they were planned under, if they were."""
     given = [name for name in ("recipient", "recipients", "snapshot") if getattr(operator, name) not in (None, "")]
     if len(given) != 1:
         raise InvalidInput(
@@ -104,7 +105,24 @@ def _rows(operator: IdempotentSesOperator) -> list[tuple[Row, str | None]]:
         return [(plan.row, plan.key) for plan in Snapshot(operator.snapshot).chunk(operator.chunk)]
     several = _from_text(operator.recipients)
     rows = several if several is not None else [_from_text(operator.recipient)]
-    return [(read_row(row, number=number), None) for number, row in enumerate(rows, start=1)]
+    if isinstance(rows, (str, Mapping)) or not isinstance(rows, Sequence):
+        raise InvalidInput(field="recipients", reason=f"is a {type(rows).__name__}", remedy="Give a list of rows")
+    return [(_row(row, number), None) for number, row in enumerate(rows, start=1)]
+
+
+def _row(raw: Any, number: int) -> Row | InvalidInput:
+    """Return one row, or the complaint about it: raised in its turn, so that it stops no other recipient."""
+    try:
+        if not isinstance(raw, Mapping):
+            raise InvalidInput(
+                row=f"number {number}",
+                field="recipient",
+                reason=f"is a {type(raw).__name__}",
+                remedy="Give a row: names and values, with recipient_id and email among them",
+            )
+        return read_row(raw, number=number)
+    except InvalidInput as complaint:
+        return complaint
 
 
 def _content(operator: IdempotentSesOperator, settings: Settings) -> Content:
@@ -121,7 +139,16 @@ def _content(operator: IdempotentSesOperator, settings: Settings) -> Content:
     return Templates.of_campaign(operator.campaign, Path(settings.template_root))
 
 
-def _planned_delivery(maker: StatementMaker, row: Row, planned_key: str | None) -> Delivery:
+def _first_message(makers: Sequence[Callable[[], Delivery]]) -> Message | None:
+    for make in makers:
+        with suppress(InvalidInput):
+            return make().message
+    return None
+
+
+def _planned_delivery(maker: StatementMaker, row: Row | InvalidInput, planned_key: str | None) -> Delivery:
+    if isinstance(row, InvalidInput):
+        raise row
     delivery = maker.delivery(row)
     if planned_key is not None and planned_key != delivery.key:
         raise InvalidInput(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -13,6 +14,8 @@ from mailonce.errors import InvalidInput
 from mailonce.ledgers.base import Ledger
 from mailonce.states import State
 from mailonce.workflow.snapshot import folder
+
+log = logging.getLogger(__name__)
 
 
 class Plan(str, Enum):
@@ -49,7 +52,8 @@ def preview_all(
     for maker in makers:
         try:
             delivery = maker()
-        except InvalidInput:
+        except InvalidInput as complaint:
+            log.warning("%s", complaint)
             counts[Plan.INVALID] += 1
             continue
         plan = plan_of(delivery, next(ledger.find([delivery.key]), None))

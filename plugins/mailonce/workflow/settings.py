@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
+from email.utils import parseaddr
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from mailonce.delivery import Timing
 from mailonce.errors import InvalidInput
+from mailonce.messages.addresses import recipient_address
+from mailonce.messages.message import refuse_control_characters
 from mailonce.period import time_zone
 from mailonce.protocol import InDoubtPolicy
 
@@ -88,17 +92,20 @@ class Settings:
 
     @property
     def reply_addresses(self) -> tuple[str, ...]:
-        """The addresses that answers go to."""
-        return tuple(address.strip() for address in self.reply_to.split(",") if address.strip())
+        """The addresses that answers go to.
+
+        :raises mailonce.errors.InvalidInput: one of them is none.
+        """
+        return tuple(_address("reply_to", text.strip()) for text in self.reply_to.split(",") if text.strip())
 
     def required_sender(self) -> str:
         """Return the sender.
 
-        :raises mailonce.errors.InvalidInput: it is not set.
+        :raises mailonce.errors.InvalidInput: it is not set, or holds no address.
         """
         if not self.sender.strip():
             raise _wrong("sender", "it is not set", "Set AIRFLOW__MAILONCE__SENDER to an address verified in SES")
-        return self.sender
+        return _address("sender", self.sender.strip())
 
     @classmethod
     def load(cls, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -115,8 +122,9 @@ class Settings:
             if text is not None and text.strip():
                 own[setting.name] = _READERS[str(setting.type)](setting.name, text.strip())
         settings = cls(**own)
+        kinds = {setting.name: str(setting.type) for setting in fields(cls)}
         given = {name: value for name, value in (overrides or {}).items() if value not in (None, "")}
-        settings = replace(settings, **given)
+        settings = replace(settings, **{name: _override(name, value, kinds[name]) for name, value in given.items()})
         home = Path(conf.get("core", "dags_folder"))
         return replace(
             settings,
@@ -136,6 +144,24 @@ def _whole_number(name: str, text: str) -> int:
         return int(text)
     except ValueError as error:
         raise _wrong(name, f"{text!r} is not a whole number", "Write digits only") from error
+
+
+def _override(name: str, value: Any, kind: str) -> Any:
+    if isinstance(value, (str, PathLike)):
+        return _READERS[kind](name, str(value))
+    if type(value).__name__ != kind:
+        raise _wrong(name, f"{value!r} is not of type {kind}", "Give the operator a value of this type")
+    return value
+
+
+def _address(name: str, text: str) -> str:
+    """Return the text if it holds one address. A wrong one would have every mail refused, for good."""
+    try:
+        refuse_control_characters(name, text)
+        recipient_address(parseaddr(text)[1])
+    except InvalidInput as error:
+        raise _wrong(name, f"{text!r} holds no usable address: {error.reason}", "Write it as Name <a@example.com>") from error
+    return text
 
 
 def _wrong(name: str, reason: str, remedy: str) -> InvalidInput:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ class Manifest:
     edition: str
     query_rows: int
     rejects: int
+    rejects_digest: str
     chunks: tuple[Chunk, ...]
 
     @property
@@ -102,8 +104,14 @@ class Snapshot:
 
         :raises mailonce.errors.InvalidInput: they are not.
         """
+        if not 0 <= index < len(self.manifest.chunks):
+            raise InvalidInput(
+                field="chunk",
+                reason=f"{index} is not one of the {len(self.manifest.chunks)} chunks of {self.uri}",
+                remedy="Clear the task snapshot, so that the map is made anew",
+            )
         chunk = self.manifest.chunks[index]
-        with (folder(self.uri) / "rows.jsonl").open("rb") as file:  # type: ignore[no-untyped-call]
+        with self._open("rows.jsonl") as file:
             file.seek(chunk.offset)
             data = file.read(chunk.length)
         if hashlib.sha256(data).hexdigest() != chunk.digest:
@@ -116,10 +124,24 @@ class Snapshot:
             yield from self.chunk(index)
 
     def rejects(self) -> Iterator[Mapping[str, Any]]:
-        """Yield every refused row: ``row``, ``field``, ``reason``, ``remedy``."""
-        with (folder(self.uri) / "rejects.jsonl").open("rb") as file:  # type: ignore[no-untyped-call]
+        """Yield every refused row, after checking the file: ``row``, ``field``, ``reason``, ``remedy``."""
+        found = hashlib.sha256()
+        with self._open("rejects.jsonl") as file:
+            for line in file:
+                found.update(line)
+            if found.hexdigest() != self.manifest.rejects_digest:
+                raise self._damaged("rejects.jsonl")
+            file.seek(0)
             for line in file:
                 yield json.loads(line)
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[Any]:
+        try:
+            with (folder(self.uri) / name).open("rb") as file:  # type: ignore[no-untyped-call]
+                yield file
+        except FileNotFoundError as error:
+            raise self._damaged(name) from error
 
     def _checked_manifest(self) -> str:
         try:

@@ -11,7 +11,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
@@ -67,6 +67,7 @@ class _Spool:
         self.rejected = directory / "rejects.jsonl"
         self.query_rows = 0
         self.rejects = 0
+        self.rejects_digest = hashlib.sha256()
         self.recipients = 0
         self.found: set[str] = set()
         self.twins: dict[str, int] = {}
@@ -83,8 +84,10 @@ class _Spool:
         self.recipients += 1
 
     def reject(self, complaint: InvalidInput) -> None:
-        line = {name: getattr(complaint, name) for name in ("row", "field", "reason", "remedy")}
-        self._rejected_file.write(json.dumps(line, ensure_ascii=True).encode() + b"\n")
+        fields = {name: getattr(complaint, name) for name in ("row", "field", "reason", "remedy")}
+        line = json.dumps(fields, ensure_ascii=True).encode() + b"\n"
+        self._rejected_file.write(line)
+        self.rejects_digest.update(line)
         self.rejects += 1
 
     def first_time(self, recipient_id: str) -> bool:
@@ -111,7 +114,7 @@ def _spool_row(
     spool: _Spool, raw: Mapping[str, Any], number: int, maker: StatementMaker, wanted: frozenset[str]
 ) -> None:
     spool.query_rows += 1
-    given_id = next((str(value).strip() for name, value in raw.items() if str(name).lower() == "recipient_id"), "")
+    given_id = next((_text(value) for name, value in raw.items() if str(name).lower() == "recipient_id"), "")
     if wanted and given_id not in wanted:
         return
     spool.found.update({given_id} & wanted)
@@ -128,6 +131,12 @@ def _spool_row(
             spool.reject(_same_key(row.recipient_id))
     except InvalidInput as complaint:
         spool.reject(complaint)
+
+
+def _text(recipient_id: Any) -> str:
+    """Return an id as text, whatever it is: what cannot stand in a file is refused when its row is read."""
+    text = "" if recipient_id is None else str(recipient_id).strip()
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _cut(spool: _Spool, maker: StatementMaker, asked: int | None) -> Manifest:
@@ -149,6 +158,7 @@ def _cut(spool: _Spool, maker: StatementMaker, asked: int | None) -> Manifest:
         edition=maker.edition,
         query_rows=spool.query_rows,
         rejects=spool.rejects,
+        rejects_digest=spool.rejects_digest.hexdigest(),
         chunks=tuple(chunks),
     )
 
@@ -168,9 +178,12 @@ def _publish(spool: _Spool, manifest: Manifest, uri: str) -> Snapshot:
 
 def _intact(uri: str) -> bool:
     try:
-        return sum(1 for _ in Snapshot(uri).rows()) >= 0
+        snapshot = Snapshot(uri)
+        for _ in chain(snapshot.rows(), snapshot.rejects()):
+            pass
     except InvalidInput:
         return False
+    return True
 
 
 def _copy(source: Path, target: Any) -> None:

@@ -138,7 +138,6 @@ class PostgresLedger:
         self._pool.close()
 
     def _migrate(self, connection: Connection) -> bool:
-        versions = self._table.derived("_versions")
         with connection.transaction():
             # One at a time; whoever waited finds the work done.
             connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"mailonce {self._table.name}"])
@@ -155,7 +154,7 @@ class PostgresLedger:
                 if version not in done:
                     connection.execute(self._table.into(statement))
                     connection.execute(self._table.into("INSERT INTO {versions} (version) VALUES (%s)"), [version])
-                    log.info("ledger table %s: migration %04d applied (%s)", self._table.name, version, versions)
+                    log.info("ledger table %s: migration %04d applied", self._table.name, version)
             return not done
 
     def _one(self, name: str, values: Mapping[str, Any], patience: timedelta | None = None) -> Entry | None:

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from mailonce.errors import InvalidInput
+from mailonce.keys import ExpressionKey, Identity, content_key, statement_key
+from mailonce.messages.content import ProviderTemplate
+from mailonce.messages.rows import Row, read_row
+from mailonce.messages.statement import StatementMaker
+from mailonce.messages.templates import Templates
+from mailonce.period import Period
+
+
+def row(**columns: Any) -> Row:
+    return read_row({"recipient_id": "C-1", "email": "ann@example.com", "units": 3, **columns})
+
+
+def maker(text: str = "{{ units }} units", **changes: Any) -> StatementMaker:
+    facts: dict[str, Any] = {
+        "campaign": "usage",
+        "period": "2026-10",
+        "content": Templates.inline("usage", subject="Your month", text=text),
+        "sender": "billing@example.com",
+    }
+    return StatementMaker(**{**facts, **changes})
+
+
+def test_a_row_becomes_a_delivery() -> None:
+    delivery = maker(reply_to=("help@example.com",), edition="corrected").delivery(row())
+    assert delivery.identity == Identity(campaign="usage", period="2026-10", recipient_id="C-1", edition="corrected")
+    assert delivery.key == statement_key(delivery.identity, {}, delivery.message)
+    mail = delivery.message
+    assert (mail.sender, mail.to, mail.reply_to) == ("billing@example.com", "ann@example.com", ("help@example.com",))
+    assert (mail.subject, mail.text) == ("Your month", "3 units")
+    assert delivery.tags == {
+        "mailonce_key": delivery.key,
+        "mailonce_campaign": "usage",
+        "mailonce_period": "2026-10",
+    }
+
+
+def test_the_template_sees_the_period_as_it_is_given() -> None:
+    delivery = maker("{{ period.label }}, {{ edition }}, {{ campaign }}", period_fields=Period("2026-10")).delivery(row())
+    assert delivery.message.text == "October 2026, original, usage"
+    assert maker("{{ period }}").delivery(row()).message.text == "2026-10"
+
+
+def test_a_column_never_stands_in_for_the_run_s_own_facts() -> None:
+    columns = {"campaign": "else", "period": "1999-01", "edition": "else", "EMAIL": " ann@EXAMPLE.com"}
+    text = "{{ campaign }} {{ period }} {{ edition }} {{ email }} {{ recipient_id }}"
+    given_row = read_row({"recipient_id": " C-1 ", **columns})
+    delivery = maker(text).delivery(given_row)
+    assert delivery.message.text == "usage 2026-10 original ann@example.com C-1"
+    assert delivery.identity.period == "2026-10"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "columns", "same"),
+    [
+        (statement_key, {"units": 4}, True),
+        (content_key, {"units": 4}, False),
+        (ExpressionKey("invoice"), {"units": 4}, True),
+        (ExpressionKey("invoice"), {"invoice": "I-2"}, False),
+    ],
+)
+def test_the_recipe_makes_the_key(recipe: Any, columns: dict[str, Any], same: bool) -> None:
+    make = maker(recipe=recipe)
+    first, second = make.delivery(row(invoice="I-1")), make.delivery(row(**{"invoice": "I-1", **columns}))
+    assert (first.key == second.key) == same
+
+
+@pytest.mark.parametrize(
+    ("changes", "columns", "field"),
+    [
+        ({"text": "{{ missing }}"}, {}, "template usage/body.txt.j2"),
+        ({"text": "{{ units }}"}, {"units": None}, "template usage/body.txt.j2"),
+        ({"recipe": ExpressionKey("invoice")}, {}, "key_expression"),
+        ({"campaign": "us age"}, {}, "campaign"),
+        ({"campaign": "x" * 257}, {}, "campaign"),
+        ({"period": "October 2026"}, {}, "period"),
+        ({"edition": "cor/rected"}, {}, "edition"),
+        ({"edition": ""}, {}, "edition"),
+        ({}, {"recipient_id": "x" * 257}, "recipient_id"),
+        ({"sender": "billing@example.com\r\nBcc: e@f.co"}, {}, "sender"),
+        ({"reply_to": ("a@b.co\n",)}, {}, "reply_to"),
+    ],
+)
+def test_every_complaint_names_row_and_field(changes: dict[str, Any], columns: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        maker(**changes).delivery(row(**columns))
+    assert (caught.value.row, caught.value.field) == (columns.get("recipient_id", "C-1"), field)
+
+
+def test_a_stored_template_gets_plain_values() -> None:
+    content = ProviderTemplate("usage-v1")
+    mail = maker(content=content, period_fields=Period("2026-10")).delivery(row()).message
+    assert mail.stored_template is not None
+    assert mail.stored_template.name == "usage-v1"
+    assert mail.stored_template.data["period"] == "October 2026"
+    assert mail.stored_template.data["units"] == 3
+
+
+@dataclass
+class Failing:
+    """Content that fails in a way of its own."""
+
+    def message(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("a fault of the content")
+
+
+def test_a_fault_is_not_taken_for_bad_input() -> None:
+    with pytest.raises(RuntimeError, match="a fault of the content"):
+        maker(content=Failing()).delivery(row())

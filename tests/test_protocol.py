@@ -1,0 +1,420 @@
+"""The protocol, example by example. ``test_protocol_random.py`` lets chance look for the examples that are missing."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from mailonce import protocol
+from mailonce.delivery import Conclusion, Decision, Delivery, Entry, Receipt, Timing
+from mailonce.errors import (
+    DailyQuotaExceeded,
+    InDoubt,
+    InFlight,
+    LedgerUnavailable,
+    NeverLeft,
+    NotDelivered,
+    Rejected,
+    RunBlocked,
+    Throttled,
+)
+from mailonce.messages.message import Message
+from mailonce.protocol import (
+    Choice,
+    Fence,
+    InDoubtPolicy,
+    Result,
+    Step,
+    Tools,
+    choose,
+    deliver,
+    record_kept_receipts,
+)
+from mailonce.receipts import ReceiptsInMemory
+from mailonce.states import State
+from tests.fakes import FakeClock, FakeProvider, MemoryLedger, make_claim, make_delivery
+
+SECOND = timedelta(seconds=1)
+TIMING = Timing()
+PAST_DEADLINE = TIMING.window + SECOND
+SETTLED = TIMING.window + TIMING.settle + SECOND
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    fake = FakeClock()
+    monkeypatch.setattr(protocol, "Fence", functools.partial(Fence, clock=fake.seconds))
+    return fake
+
+
+@pytest.fixture
+def ledger(clock: FakeClock) -> MemoryLedger:
+    return MemoryLedger(clock.now)
+
+
+@pytest.fixture
+def provider() -> FakeProvider:
+    return FakeProvider()
+
+
+@pytest.fixture
+def tools(ledger: MemoryLedger, provider: FakeProvider) -> Tools:
+    return Tools(ledger=ledger, provider=provider, receipts=ReceiptsInMemory(), by="run 1, try 1")
+
+
+def row(ledger: MemoryLedger, delivery: Delivery) -> Entry:
+    (entry,) = ledger.find([delivery.key])
+    return entry
+
+
+def fails(error: BaseException) -> Callable[[Message, Mapping[str, str]], str]:
+    def answer(_message: Message, _tags: Mapping[str, str]) -> str:
+        raise error
+
+    return answer
+
+
+def doubted(ledger: MemoryLedger, delivery: Delivery) -> str:
+    """Leave the key in doubt, as a worker does that got no answer; return its token."""
+    claim = make_claim(delivery, by="run 0")
+    ledger.claim(claim)
+    ledger.conclude(delivery.key, claim.token, Conclusion(state=State.IN_DOUBT, error="no answer"))
+    return claim.token
+
+
+# -- choosing --------------------------------------------------------------------------------------------------
+
+
+def entries(clock: FakeClock, state: State) -> Iterator[tuple[Entry, str]]:
+    """Every kind of row in a state: ours or another's; before the deadline, after it, settled."""
+    for ours in (True, False):
+        for later, when in ((timedelta(0), "fresh"), (PAST_DEADLINE, "overdue"), (SETTLED, "settled")):
+            claim = make_claim(make_delivery())
+            entry = MemoryLedger(clock.now).claim(claim)
+            entry = replace(entry, state=state, read_at=entry.read_at + later)
+            yield entry if ours else replace(entry, token="another"), f"{'ours' if ours else 'another'}, {when}"
+
+
+HOLD_CHOICES = {
+    State.SENDING: {
+        "ours, fresh": Choice.SEND, "ours, overdue": Choice.SEND, "ours, settled": Choice.SEND,
+        "another, fresh": Choice.WAIT, "another, overdue": Choice.DOUBT, "another, settled": Choice.DOUBT,
+    },
+    State.SENT: Choice.REPLAY,
+    State.RELEASED: Choice.CLAIM,
+    State.REJECTED: Choice.DEAD,
+    State.IN_DOUBT: Choice.HOLD,
+    State.CANCELLED: Choice.REPLAY,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", InDoubtPolicy)
+@pytest.mark.parametrize("state", State)
+def test_the_choice_for_every_row(clock: FakeClock, state: State, policy: InDoubtPolicy) -> None:
+    expected = HOLD_CHOICES[state]
+    for number, (entry, kind) in enumerate(entries(clock, state)):
+        claim = make_claim(make_delivery())
+        if number < 3:
+            claim = replace(claim, token=entry.token or "")
+        wanted = expected[kind] if isinstance(expected, dict) else expected
+        if wanted is Choice.HOLD and policy is InDoubtPolicy.RESEND and kind.endswith("settled"):
+            wanted = Choice.RESEND
+        assert choose(entry, claim, policy) is wanted, kind
+
+
+# -- the fence -------------------------------------------------------------------------------------------------
+
+
+def test_the_fence_refuses_from_its_end_on(clock: FakeClock) -> None:
+    fence = Fence(timedelta(seconds=60), clock.seconds)
+    clock.advance(timedelta(seconds=59))
+    fence.check()
+    clock.advance(SECOND)
+    with pytest.raises(NeverLeft, match="deadline"):
+        fence.check()
+
+
+def test_a_worker_that_was_frozen_after_its_claim_sends_nothing(
+    tools: Tools, clock: FakeClock, ledger: MemoryLedger, provider: FakeProvider
+) -> None:
+    def freeze(step: Step) -> None:
+        if step is Step.CLAIMED:
+            clock.advance(PAST_DEADLINE)
+
+    delivery = make_delivery()
+    with pytest.raises(NeverLeft, match="frozen"):
+        deliver(delivery, replace(tools, reached=freeze))
+    assert provider.accepted == []
+    assert row(ledger, delivery).state is State.RELEASED
+
+
+def test_the_time_that_the_claim_takes_counts(tools: Tools, clock: FakeClock, ledger: MemoryLedger) -> None:
+    """The claim's answer may come late: the window runs from before it was asked for."""
+    answer = ledger.claim
+
+    def late(claim):
+        entry = answer(claim)
+        clock.advance(PAST_DEADLINE)
+        return entry
+
+    ledger.claim = late  # type: ignore[method-assign]
+    with pytest.raises(NeverLeft):
+        deliver(make_delivery(), tools)
+
+
+# -- a delivery, well and badly --------------------------------------------------------------------------------
+
+
+def test_the_happy_path_is_two_writes_and_every_step_in_order(tools: Tools, ledger: MemoryLedger) -> None:
+    steps: list[Step] = []
+    result, entry = deliver(make_delivery(), replace(tools, reached=steps.append))
+    assert (result, entry.state, entry.message_id) == (Result.SENT, State.SENT, "m-1")
+    assert ledger.calls == ["claim", "conclude"]
+    assert ledger.patience_given == TIMING.record_patience
+    assert steps == list(Step)
+
+
+def test_again_sends_nothing_and_says_why(tools: Tools, provider: FakeProvider, caplog) -> None:
+    delivery = make_delivery()
+    deliver(delivery, tools)
+    with caplog.at_level(logging.INFO):
+        result, entry = deliver(delivery, tools)
+    assert (result, entry.message_id, provider.asked) == (Result.ALREADY_SENT, "m-1", 1)
+    assert "already sent on 2030-02-01 09:00 UTC as message m-1" in caplog.text
+    assert delivery.message.to not in caplog.text
+
+
+def test_changed_content_is_reported_and_not_sent(tools: Tools, provider: FakeProvider, caplog) -> None:
+    deliver(make_delivery(text="3 units"), tools)
+    result, entry = deliver(make_delivery(text="4 units"), tools)
+    assert (result, entry.message_id, provider.asked) == (Result.CONTENT_CHANGED, "m-1", 1)
+    assert "edition" in caplog.text
+    result, _ = deliver(make_delivery(text="4 units", edition="corrected"), tools)
+    assert result is Result.SENT
+
+
+def test_a_cancelled_mail_is_not_sent(tools: Tools, ledger: MemoryLedger, provider: FakeProvider) -> None:
+    delivery = make_delivery()
+    doubted(ledger, delivery)
+    ledger.decide(delivery.key, Decision(state=State.CANCELLED, by="anna", reason="left us"))
+    assert deliver(delivery, tools)[0] is Result.CANCELLED
+    assert provider.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("failure", "state", "sent_on_retry"),
+    [
+        (NeverLeft("no route"), State.RELEASED, True),
+        (Throttled("slow down"), State.RELEASED, True),
+        (RunBlocked("paused"), State.RELEASED, True),
+        (DailyQuotaExceeded("200 a day"), State.RELEASED, True),
+        (Rejected("no such address"), State.REJECTED, False),
+        (InDoubt("time-out"), State.IN_DOUBT, False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_a_failure_moves_the_key_as_far_as_it_proves(
+    tools: Tools, ledger: MemoryLedger, provider: FakeProvider, failure: NotDelivered, state: State, sent_on_retry: bool
+) -> None:
+    delivery = make_delivery("C-42")
+    provider.answer = fails(failure)
+    with pytest.raises(type(failure)) as raised:
+        deliver(delivery, tools)
+    assert row(ledger, delivery).state is state
+    assert row(ledger, delivery).error == failure.detail
+    # Who, which key, and what is safe now; never the address.
+    assert (raised.value.recipient_id, raised.value.key) == ("C-42", delivery.key)
+    text = str(raised.value)
+    assert text.startswith("C-42: ")
+    assert delivery.key[:12] in text
+    assert type(failure).safe_next
+    assert text.endswith(type(failure).safe_next)
+    assert delivery.message.to not in text
+    provider.answer = None
+    if sent_on_retry:
+        assert deliver(delivery, tools)[0] is Result.SENT
+    else:
+        with pytest.raises(type(failure)) as again:
+            deliver(delivery, tools)
+        assert (again.value.recipient_id, again.value.key) == ("C-42", delivery.key)
+        assert failure.detail in str(again.value)
+    assert len(provider.accepted) == int(sent_on_retry)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt("killed"), SystemExit(1), ValueError("a fault of ours")], ids=repr)
+def test_whatever_interrupts_the_request_leaves_it_in_doubt(
+    tools: Tools, ledger: MemoryLedger, provider: FakeProvider, stop: BaseException
+) -> None:
+    delivery = make_delivery()
+    provider.answer = fails(stop)
+    with pytest.raises(InDoubt if isinstance(stop, Exception) else type(stop)):
+        deliver(delivery, tools)
+    entry = row(ledger, delivery)
+    assert entry.state is State.IN_DOUBT
+    assert type(stop).__name__ in (entry.error or "")
+
+
+def test_a_ledger_that_is_away_before_the_claim_sends_nothing(
+    tools: Tools, ledger: MemoryLedger, provider: FakeProvider
+) -> None:
+    for failure in ("before", "after"):
+        ledger.fail_next = failure
+        with pytest.raises(LedgerUnavailable):
+            deliver(make_delivery(failure), tools)
+    assert provider.asked == 0
+
+
+def test_a_failure_that_cannot_be_written_down_is_raised_all_the_same(
+    tools: Tools, clock: FakeClock, ledger: MemoryLedger, provider: FakeProvider, caplog
+) -> None:
+    delivery = make_delivery()
+
+    def throttled_as_the_ledger_goes(_message: Message, _tags: Mapping[str, str]) -> str:
+        ledger.fail_next = "before"
+        raise Throttled("slow down")
+
+    provider.answer = throttled_as_the_ledger_goes
+    with pytest.raises(Throttled):
+        deliver(delivery, tools)
+    assert "held as in doubt" in caplog.text
+    clock.advance(PAST_DEADLINE)
+    with pytest.raises(InDoubt):
+        deliver(delivery, tools)
+
+
+# -- others at work --------------------------------------------------------------------------------------------
+
+
+def test_another_worker_is_waited_for_until_its_deadline_and_then_doubted(
+    tools: Tools, clock: FakeClock, ledger: MemoryLedger, provider: FakeProvider
+) -> None:
+    delivery = make_delivery("C-42")
+    ledger.claim(make_claim(delivery, by="run 0, try 1"))
+    clock.advance(TIMING.window)
+    with pytest.raises(InFlight, match=r"C-42: being sent right now by run 0, try 1"):
+        deliver(delivery, tools)
+    clock.advance(SECOND)
+    with pytest.raises(InDoubt, match="run 0, try 1"):
+        deliver(delivery, tools)
+    assert row(ledger, delivery).state is State.IN_DOUBT
+    assert provider.asked == 0
+
+
+def test_resend_waits_until_the_claim_is_settled(
+    tools: Tools, clock: FakeClock, ledger: MemoryLedger, provider: FakeProvider
+) -> None:
+    delivery = make_delivery()
+    doubted(ledger, delivery)
+    tools = replace(tools, in_doubt=InDoubtPolicy.RESEND)
+    clock.advance(SETTLED - SECOND)
+    with pytest.raises(InDoubt):
+        deliver(delivery, tools)
+    assert provider.asked == 0
+    clock.advance(SECOND)
+    result, entry = deliver(delivery, tools)
+    assert (result, entry.attempt) == (Result.SENT, 2)
+    assert any("resend" in (line["note"] or "") for line in entry.history)
+
+
+def test_hold_holds_for_ever(tools: Tools, clock: FakeClock, ledger: MemoryLedger, provider: FakeProvider) -> None:
+    delivery = make_delivery()
+    doubted(ledger, delivery)
+    clock.advance(timedelta(days=400))
+    with pytest.raises(InDoubt):
+        deliver(delivery, tools)
+    assert provider.asked == 0
+
+
+def test_the_late_receipt_of_a_zombie_is_a_measured_duplicate(
+    tools: Tools, clock: FakeClock, ledger: MemoryLedger, provider: FakeProvider
+) -> None:
+    """A person released what was accepted after all: the ledger ends up with both message ids."""
+    delivery = make_delivery()
+
+    def accepted_while_frozen(_message: Message, tags: Mapping[str, str]) -> str:
+        provider.answer = None
+        message_id = provider.accept(tags)
+        clock.advance(SETTLED)
+        with pytest.raises(InDoubt):
+            deliver(delivery, replace(tools, by="successor"))
+        ledger.decide(delivery.key, Decision(state=State.RELEASED, by="anna", reason="not found at the provider"))
+        assert deliver(delivery, replace(tools, by="successor"))[0] is Result.SENT
+        return message_id
+
+    provider.answer = accepted_while_frozen
+    _, entry = deliver(delivery, replace(tools, by="zombie"))
+    assert (entry.state, entry.message_id, entry.duplicate_message_ids) == (State.SENT, "m-2", ("m-1",))
+
+
+def test_an_answer_that_comes_after_the_doubt_still_counts(
+    tools: Tools, clock: FakeClock, ledger: MemoryLedger, provider: FakeProvider
+) -> None:
+    delivery = make_delivery()
+
+    def slow(_message: Message, tags: Mapping[str, str]) -> str:
+        clock.advance(PAST_DEADLINE)
+        with pytest.raises(InDoubt):
+            deliver(delivery, tools)
+        return provider.accept(tags)
+
+    provider.answer = slow
+    result, entry = deliver(delivery, tools)
+    assert (result, entry.state, entry.error) == (Result.SENT, State.SENT, None)
+
+
+# -- receipts --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("failure", ["before", "after"])
+def test_a_receipt_outlives_a_ledger_that_is_away(
+    tools: Tools, clock: FakeClock, ledger: MemoryLedger, provider: FakeProvider, failure: str, caplog
+) -> None:
+    delivery = make_delivery()
+
+    def accepted_as_the_ledger_goes(_message: Message, tags: Mapping[str, str]) -> str:
+        ledger.fail_next = failure
+        return provider.accept(tags)
+
+    provider.answer = accepted_as_the_ledger_goes
+    with pytest.raises(LedgerUnavailable):
+        deliver(delivery, tools)
+    assert list(tools.receipts.kept()) == [Receipt(key=delivery.key, message_id="m-1")]
+    assert "m-1" in caplog.text
+    clock.advance(PAST_DEADLINE)
+    assert record_kept_receipts(tools) == 1
+    assert record_kept_receipts(tools) == 0
+    result, entry = deliver(delivery, tools)
+    assert (result, entry.message_id, entry.duplicate_message_ids) == (Result.ALREADY_SENT, "m-1", ())
+    assert provider.asked == 1
+
+
+def test_a_kept_receipt_is_kept_until_the_ledger_has_it(tools: Tools, ledger: MemoryLedger) -> None:
+    delivery = make_delivery()
+    doubted(ledger, delivery)
+    tools.receipts.keep(Receipt(key=delivery.key, message_id="m-1"))
+    ledger.fail_next = "before"
+    with pytest.raises(LedgerUnavailable):
+        record_kept_receipts(tools)
+    assert len(tools.receipts.kept()) == 1
+    record_kept_receipts(tools)
+    assert row(ledger, delivery).state is State.SENT
+
+
+def test_a_receipt_whose_row_is_gone_makes_it_anew(
+    tools: Tools, ledger: MemoryLedger, provider: FakeProvider
+) -> None:
+    """The ledger lost the row while the request was on the wire, as a ledger restored from an old copy has."""
+    delivery = make_delivery()
+
+    def forgets(_message: Message, tags: Mapping[str, str]) -> str:
+        ledger._rows.clear()
+        return provider.accept(tags)
+
+    provider.answer = forgets
+    result, entry = deliver(delivery, tools)
+    assert (result, entry.state, entry.message_id) == (Result.SENT, State.SENT, "m-1")

@@ -1,0 +1,319 @@
+"""The protocol under everything that chance can do to it: whatever happens, one key is one mail.
+
+Several workers deliver the same mail. Each runs in a thread of its own, but only when told, and stands still at
+every step of the protocol and while its request is on the wire. Between any two steps the machine may kill a worker,
+move the clock, lose the ledger's or the provider's answer, let a person decide, or let an event arrive.
+"""
+
+from __future__ import annotations
+
+import functools
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from mailonce import protocol
+from mailonce.delivery import Claim, Decision, Receipt, Timing
+from mailonce.errors import InDoubt, LedgerError, MailonceError, Rejected, RunBlocked, Throttled
+from mailonce.messages.message import Message
+from mailonce.protocol import Fence, InDoubtPolicy, Step, Tools, deliver, record_kept_receipts
+from mailonce.receipts import ReceiptsInMemory
+from mailonce.states import State, may_follow
+from tests.fakes import FakeClock, MemoryLedger, make_delivery
+
+DELIVERY = make_delivery()
+KEY = DELIVERY.key
+WORKERS = 3
+OLDEST_SIGNATURE = timedelta(minutes=15)
+ON_THE_WIRE = "on the wire"
+IDLE = "idle"
+
+
+class Died(BaseException):
+    """The process is gone: nothing that it does from here on happens."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A signed request on its way. It may arrive long after its sender is gone."""
+
+    token: str
+    signed_at: Any
+
+
+class Worker:
+    """One process: delivers when told, one step at a time."""
+
+    def __init__(self, name: str, world: ProtocolMachine) -> None:
+        self.where: Step | str = IDLE
+        self.request: Request | None = None
+        self.failure: BaseException | None = None
+        self._name = name
+        self._world = world
+        self._token = ""
+        self._dead = False
+        self._orders: queue.SimpleQueue[Callable[[], str] | None] = queue.SimpleQueue()
+        self._stops: queue.SimpleQueue[Step | str] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        self._dead, self.failure = False, None
+        tools = Tools(
+            ledger=self,  # type: ignore[arg-type]
+            provider=self,
+            receipts=self._world.receipts,
+            by=self._name,
+            timing=self._world.timing,
+            in_doubt=self._world.policy,
+            reached=lambda step: self._stand(step) and None,
+        )
+        threading.Thread(target=self._run, args=(tools,), daemon=True).start()
+        self._wait()
+
+    def go(self, outcome: Callable[[], str] | None = None) -> None:
+        """Go on to the next step, with what becomes of the request that is on the wire, if one is."""
+        self._orders.put(outcome)
+        self._wait()
+
+    def die(self) -> None:
+        self._dead = True
+        self.go()
+
+    def _wait(self) -> None:
+        self.where = self._stops.get(timeout=30)
+
+    def _stand(self, where: Step | str) -> Callable[[], str] | None:
+        self._stops.put(where)
+        order = self._orders.get()
+        if self._dead:
+            raise Died
+        return order
+
+    def _run(self, tools: Tools) -> None:
+        try:
+            deliver(DELIVERY, tools)
+        except (MailonceError, KeyboardInterrupt, Died):
+            pass
+        except BaseException as unexpected:  # noqa: BLE001
+            self.failure = unexpected
+        self._stops.put(IDLE)
+
+    # What the protocol sees as the ledger: the world's, as long as this process lives.
+
+    def claim(self, claim: Claim) -> Any:
+        self._token = claim.token
+        return self._living().claim(claim)
+
+    def conclude(self, *given: Any, **named: Any) -> Any:
+        return self._living().conclude(*given, **named)
+
+    def witness(self, *given: Any) -> Any:
+        return self._living().witness(*given)
+
+    def decide(self, *given: Any) -> Any:
+        return self._living().decide(*given)
+
+    def _living(self) -> MemoryLedger:
+        if self._dead:
+            raise Died
+        return self._world.ledger
+
+    # What the protocol sees as the provider.
+
+    def send(self, message: Message, *, tags: Mapping[str, str], before_signing: Callable[[], None]) -> str:
+        before_signing()
+        self.request = Request(self._token, self._world.clock.now())
+        outcome = self._stand(ON_THE_WIRE)
+        assert outcome is not None
+        return outcome()
+
+
+class ProtocolMachine(RuleBasedStateMachine):
+    policy = InDoubtPolicy.HOLD
+    timing = Timing()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = FakeClock()
+        self.ledger = MemoryLedger(self.clock.now)
+        self.receipts = ReceiptsInMemory()
+        self.workers = [Worker(f"worker {number}", self) for number in range(WORKERS)]
+        self.accepted: list[str] = []
+        self.released_though_accepted = False
+        self.late: list[Request] = []
+        self.patch = mock.patch.object(protocol, "Fence", functools.partial(Fence, clock=self.clock.seconds))
+        self.patch.start()
+
+    def teardown(self) -> None:
+        for worker in self.workers:
+            if worker.where is not IDLE:
+                worker.die()
+        self.patch.stop()
+
+    # -- the workers
+
+    @rule(data=st.data())
+    def workers_go_on(self, data: st.DataObject) -> None:
+        """One rule for all that workers do, because chance leaves out some rules of each run."""
+        for _ in range(data.draw(st.integers(1, 4), "steps")):
+            worker = data.draw(st.sampled_from(self.workers), "worker")
+            if worker.where == IDLE:
+                worker.start()
+                while worker.where in (Step.BEFORE_CLAIM, Step.CLAIMED) and data.draw(st.booleans(), "at once"):
+                    worker.go()
+            elif worker.where == ON_THE_WIRE:
+                worker.go(data.draw(st.sampled_from(self.outcomes(worker)), "outcome"))
+            else:
+                worker.go()
+
+    def outcomes(self, worker: Worker) -> list[Callable[[], str]]:
+        """What may become of a request: taken or not (yet), and its sender hears of it or not; or refused."""
+        request = worker.request
+        assert request is not None
+
+        def told() -> str:
+            message_id = self.accept(request)
+            if message_id is None:
+                raise InDoubt("expired")
+            return message_id
+
+        def taken_but_unheard(stop: BaseException) -> str:
+            self.accept(request)
+            raise stop
+
+        def under_way(stop: BaseException) -> str:
+            self.late.append(request)
+            raise stop
+
+        def refused(failure: Exception) -> str:
+            raise failure
+
+        return [
+            told,
+            *(functools.partial(taken_but_unheard, stop) for stop in (InDoubt("no answer"), KeyboardInterrupt())),
+            *(functools.partial(under_way, stop) for stop in (InDoubt("no answer"), KeyboardInterrupt())),
+            *(functools.partial(refused, failure("no")) for failure in (Throttled, Rejected, RunBlocked)),
+        ]
+
+    @precondition(lambda self: any(worker.where != IDLE for worker in self.workers))
+    @rule(data=st.data())
+    def a_worker_is_killed(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from([worker for worker in self.workers if worker.where != IDLE]))
+        if worker.where == ON_THE_WIRE and worker.request is not None:
+            self.late.append(worker.request)
+        worker.die()
+
+    # -- the world
+
+    @precondition(lambda self: self.late)
+    @rule(data=st.data())
+    def a_request_arrives_late(self, data: st.DataObject) -> None:
+        request = data.draw(st.sampled_from(self.late))
+        self.late.remove(request)
+        self.accept(request)
+
+    @rule(by=st.sampled_from([1, 30, 61, 10 * 60, 22 * 60]).map(lambda seconds: timedelta(seconds=seconds)))
+    def time_passes(self, by: timedelta) -> None:
+        self.clock.advance(by)
+
+    @rule(when=st.sampled_from(["before", "after"]))
+    def the_ledger_will_fail_once(self, when: str) -> None:
+        self.ledger.fail_next = when
+
+    @rule(state=st.sampled_from([State.SENT, State.RELEASED, State.CANCELLED]), exact=st.booleans())
+    def a_person_decides(self, state: State, exact: bool) -> None:
+        moves = len(self.ledger.moves)
+        try:
+            token = next((entry.token for entry in self.ledger.find([KEY])), None) if exact else None
+            self.ledger.decide(KEY, Decision(state=state, by="anna", reason="looked", token=token))
+        except LedgerError:
+            pass
+        if self.accepted and any(move.after is State.RELEASED for move in self.ledger.moves[moves:]):
+            self.released_though_accepted = True
+
+    @precondition(lambda self: self.accepted)
+    @rule(data=st.data())
+    def an_event_arrives(self, data: st.DataObject) -> None:
+        message_id = data.draw(st.sampled_from(self.accepted))
+        try:
+            self.ledger.witness(Receipt(key=KEY, message_id=message_id, evidence="event"))
+        except LedgerError:
+            pass
+
+    @precondition(lambda self: self.receipts.kept())
+    @rule()
+    def a_new_try_writes_the_kept_receipts(self) -> None:
+        tools = Tools(ledger=self.ledger, provider=self.workers[0], receipts=self.receipts, by="new try")
+        try:
+            record_kept_receipts(tools)
+        except LedgerError:
+            pass
+
+    def accept(self, request: Request) -> str | None:
+        """Accept a mail, as the provider does whenever the signature is not too old."""
+        if self.clock.now() - request.signed_at > OLDEST_SIGNATURE:
+            return None
+        claims = [move.token_given for move in self.ledger.moves if move.operation == "claim"]
+        # The frozen-worker hole: a mail of an earlier claim goes out although a later claim exists.
+        assert claims[-1] == request.token, "a request was accepted after its key had been claimed again"
+        self.accepted.append(f"m-{len(self.accepted) + 1}")
+        return self.accepted[-1]
+
+    # -- what must hold, whatever happens
+
+    @invariant()
+    def nothing_fails_in_a_way_that_nobody_foresaw(self) -> None:
+        for worker in self.workers:
+            assert worker.failure is None, repr(worker.failure)
+
+    @invariant()
+    def one_key_is_one_mail(self) -> None:
+        if self.policy is InDoubtPolicy.HOLD and not self.released_though_accepted:
+            assert len(self.accepted) <= 1
+
+    @invariant()
+    def every_move_is_allowed(self) -> None:
+        for move in self.ledger.moves:
+            assert may_follow(move.before, move.after), move
+
+    @invariant()
+    def nobody_moves_what_is_another_ones(self) -> None:
+        for move in self.ledger.moves:
+            if move.operation == "conclude":
+                assert move.token_given == move.owner_before, move
+            if move.before is State.SENDING:
+                assert move.operation in ("conclude", "witness"), move
+
+    @invariant()
+    def the_ledger_never_says_what_is_not_so(self) -> None:
+        for entry in self.ledger._rows.values():
+            row = entry.entry
+            assert {row.message_id, *row.duplicate_message_ids} - {None} <= set(self.accepted)
+            if row.state in (State.RELEASED, State.REJECTED) and self.policy is InDoubtPolicy.HOLD:
+                assert not self.accepted or self.released_though_accepted, f"{row.state.value} though accepted"
+
+
+class ResendMachine(ProtocolMachine):
+    """With `resend` a second copy may be, but never while the first may still be accepted."""
+
+    policy = InDoubtPolicy.RESEND
+
+
+chaos = settings(
+    max_examples=150,
+    stateful_step_count=40,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+TestHold = ProtocolMachine.TestCase
+TestHold.settings = chaos
+TestResend = ResendMachine.TestCase
+TestResend.settings = chaos
