@@ -31,7 +31,7 @@ PARAMETERS = {
     ),
     "recipients": Param(
         [],
-        type="array",
+        type=["array", "null"],
         items={"type": "string", "minLength": 1, "maxLength": 256},
         uniqueItems=True,
         title="Only these recipients",
@@ -79,16 +79,20 @@ with DAG(
         """Find what would stop everybody's mail before anything is done."""
         from mailonce.workflow.preflight import preflight as check
 
-        return check(get_current_context(), campaign=CAMPAIGN, statement=STATEMENT, template_root=TEMPLATES)
+        return check(
+            get_current_context(),
+            campaign=CAMPAIGN,
+            statement=STATEMENT,
+            template_root=TEMPLATES,
+            parameters=PARAMETERS,
+        )
 
     @task(multiple_outputs=False)
     def snapshot(facts: dict[str, Any]) -> list[int]:
         """Query, check every row, write the immutable snapshot; return the numbers of its chunks."""
         from mailonce.workflow.planning import plan_month
 
-        return plan_month(
-            get_current_context(), facts, campaign=CAMPAIGN, statement=STATEMENT, template_root=TEMPLATES
-        )
+        return plan_month(get_current_context(), facts, campaign=CAMPAIGN, statement=STATEMENT, template_root=TEMPLATES)
 
     @task(trigger_rule="all_done")
     def report() -> dict[str, Any]:

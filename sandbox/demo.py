@@ -117,7 +117,9 @@ def check_first_run(claims: Claims, sandbox: Sandbox, api: AirflowApi, run: str)
     report = read_report(api, run)
     named = {exception["recipient_id"] for exception in report["exceptions"]}
     got = {str(mail.tags[KEY_TAG]) for mail in sandbox.ses.mails}
-    claims.check("statements accepted by the provider", found=len(got), expected=mailable - len(REJECTED) - len(UNAVAILABLE))
+    claims.check(
+        "statements accepted by the provider", found=len(got), expected=mailable - len(REJECTED) - len(UNAVAILABLE)
+    )
     claims.check("customers who got two", found=repeated(sandbox), expected=0)
     claims.check(
         "throttled, retried by Airflow, and mailed once",

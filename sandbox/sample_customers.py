@@ -120,9 +120,7 @@ _REJECTED = _provoking(
     ("CUST-0087", "GBP", "Pebble Beach Huts", "rejected-pebble-beach@example.com"),
 )
 _ANSWER_LOST = _provoking(
-    Trouble(
-        "the provider accepts, but its answer is lost", "in doubt: held until an event proves it was sent"
-    ),
+    Trouble("the provider accepts, but its answer is lost", "in doubt: held until an event proves it was sent"),
     ("CUST-0010", "EUR", "Falkensee Druck", "lost-answer-falkensee@example.com"),
     ("CUST-0035", "USD", "Harvest Moon Foods", "lost-answer-harvest-moon@example.com"),
     ("CUST-0066", "JPY", "Tanpopo Preschool", "lost-answer-tanpopo@example.com"),
@@ -165,9 +163,7 @@ def sample_customers() -> list[Customer]:
     """Return the hundred customers in the order of their ids; the same ones every time."""
     chance = random.Random("customers")  # noqa: S311
     ordinary = [
-        (" ".join(name.split()), currency)
-        for currency, names in _ORDINARY_NAMES.items()
-        for name in names.split(";")
+        (" ".join(name.split()), currency) for currency, names in _ORDINARY_NAMES.items() for name in names.split(";")
     ]
     chance.shuffle(ordinary)
     troublesome = {customer.recipient_id: customer for customer in _TROUBLESOME}

@@ -29,9 +29,7 @@ class Sandbox:
     Airflow asks for no password: it listens to this machine only.
     """
 
-    def __init__(
-        self, directory: Path, *, airflow_port: int | None = None, mailbox_port: int = 0
-    ) -> None:
+    def __init__(self, directory: Path, *, airflow_port: int | None = None, mailbox_port: int = 0) -> None:
         self.directory = directory
         self._airflow_port = airflow_port
         self._exits = ExitStack()
@@ -75,7 +73,10 @@ class Sandbox:
                     "conn_type": "aws",
                     "login": "sandbox",
                     "password": "sandbox",
-                    "extra": {"region_name": "eu-central-1", "service_config": {"sesv2": {"endpoint_url": self.ses.url}}},
+                    "extra": {
+                        "region_name": "eu-central-1",
+                        "service_config": {"sesv2": {"endpoint_url": self.ses.url}},
+                    },
                 }
             ),
             # Where airflow_local_settings.py stands.

@@ -7,8 +7,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
+import botocore.session
 import pytest
 
 # Before anything imports Airflow: it makes its home, and reads its configuration, when it is imported.
@@ -33,6 +35,14 @@ Connect = Callable[..., None]
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _services_are_described_once() -> Iterator[None]:
+    """Each new session of boto3 reads the descriptions of its services anew: most of what making a client costs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", lru_cache(botocore.session.create_loader))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -182,9 +182,7 @@ class MemoryLedger:
         if entry is None:
             if delivery is None:
                 return None
-            row = self._blank(
-                delivery, state=State.SENT, attempt=0, message_id=message_id, sent_at=self._now()
-            )
+            row = self._blank(delivery, state=State.SENT, attempt=0, message_id=message_id, sent_at=self._now())
             self._rows[receipt.key] = _Row(row)
             self._moved("witness", receipt.key, None, State.SENT, None)
             return self._log(receipt.key, receipt.evidence, message_id)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any
@@ -23,8 +24,6 @@ IDENTITIES = st.builds(Identity, campaign=TEXT, period=TEXT, recipient_id=TEXT, 
 
 
 def fields(identity: Identity) -> tuple[str, ...]:
-    import unicodedata
-
     values = (identity.campaign, identity.period, identity.recipient_id, identity.edition)
     return tuple(unicodedata.normalize("NFC", value) for value in values)
 
@@ -148,7 +147,7 @@ class TestExpressionKey:
 
     @pytest.mark.parametrize("expression", ["", "invoice..number", "[", "a b", "no_such_function(@"])
     def test_refuses_what_is_no_expression(self, expression: str) -> None:
-        with pytest.raises(InvalidInput, match="key_expression: .* is not a JMESPath expression"):
+        with pytest.raises(InvalidInput, match=r"key_expression: .* is not a JMESPath expression"):
             ExpressionKey(expression)
 
     @pytest.mark.parametrize("expression", ["no_such_function(@)", "length(account_id)", "abs(missing)"])

@@ -34,9 +34,7 @@ class Tally:
         return self.results.total() + len(self.errors)
 
 
-def deliver_all(
-    makers: Sequence[Callable[[], Delivery]], tools: Tools, *, concurrency: int = 1
-) -> Tally:
+def deliver_all(makers: Sequence[Callable[[], Delivery]], tools: Tools, *, concurrency: int = 1) -> Tally:
     """Deliver every mail at most once, several side by side.
 
     One recipient's trouble never stops the others; only what would hit everybody does
@@ -49,7 +47,7 @@ def deliver_all(
     """
     tally = Tally()
     if concurrency == 1 or len(makers) == 1:
-        _collect(map(lambda maker: _attempt(maker, tools), makers), tally, len(makers))
+        _collect((_attempt(maker, tools) for maker in makers), tally, len(makers))
     else:
         with ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="mailonce") as pool:
             _collect(_side_by_side(pool, makers, tools, concurrency), tally, len(makers))
@@ -67,7 +65,6 @@ def _attempt(maker: Callable[[], Delivery], tools: Tools) -> Outcome:
     try:
         return deliver(maker(), tools)
     except (NotDelivered, InvalidInput) as error:
-        log.warning("%s", error)
         return error
 
 
@@ -94,6 +91,8 @@ def _collect(outcomes: Iterable[Outcome], tally: Tally, total: int) -> None:
     for outcome in outcomes:
         if isinstance(outcome, MailonceError):
             tally.errors.append(outcome)
+            if total > 1:
+                log.warning("%s", outcome)  # of one delivery alone, the task's own failure says it
             if isinstance(outcome, RunBlocked):
                 return
         else:

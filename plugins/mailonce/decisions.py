@@ -44,7 +44,7 @@ def _obstacle(entry: Entry, wanted: State) -> str:
         return "only what is in doubt can be declared sent."
     if not may_follow(entry.state, wanted):
         return f"it cannot become {wanted.value}."
-    if wanted is State.RELEASED and entry.state is State.IN_DOUBT and not entry.settled:
+    if wanted is State.RELEASED and entry.state in (State.IN_DOUBT, State.CANCELLED) and not entry.settled:
         return (
             f"its last request may still be accepted until {entry.settled_at:%Y-%m-%d %H:%M:%S} UTC, so releasing it "
             "now could send it twice. Release it after that."

@@ -103,6 +103,8 @@ class Conclusion:
     error: str | None = None
 
     def __post_init__(self) -> None:
+        if self.state not in (State.SENT, State.RELEASED, State.REJECTED, State.IN_DOUBT):
+            raise ValueError(f"the wire cannot teach {self.state.value}")
         if (self.state is State.SENT) != (self.message_id is not None):
             raise ValueError("a conclusion has a message id exactly when the mail was accepted")
         object.__setattr__(self, "error", self.error[:MAXIMUM_ERROR_LENGTH] if self.error else None)

@@ -107,8 +107,8 @@ class Rejected(NotDelivered):
     """The provider refuses this mail for good."""
 
     safe_next = (
-        "It was not sent and is not tried again. Correct the cause, then release it: "
-        "mailonce resolve KEY --release --reason '…', and clear the task."
+        "It was not sent and is not tried again. Correct the cause at its source, release it (mailonce resolve KEY "
+        "--release --reason '…'), and trigger the month again for this recipient."
     )
 
 

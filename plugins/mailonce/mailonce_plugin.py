@@ -9,4 +9,4 @@ class MailoncePlugin(AirflowPlugin):
     """The package, as Airflow's plugin manager sees it."""
 
     name = "mailonce"
-    operator_extra_links = [SentMessageLink()]
+    operator_extra_links = [SentMessageLink()]  # noqa: RUF012 - the base class declares it so

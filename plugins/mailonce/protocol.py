@@ -28,7 +28,7 @@ any provider: :func:`choose` decides, :func:`deliver` asks the ledger and calls 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
@@ -77,6 +77,7 @@ class Tools:
     """What a delivery needs from outside.
 
     :param by: who delivers, for people: Dag run, task, try, process.
+    :param unrecorded: receipts whose rows the ledger has lost: see :func:`record_kept_receipts`.
     :param reached: called at each :class:`Step`.
     """
 
@@ -86,7 +87,8 @@ class Tools:
     by: str
     timing: Timing = field(default_factory=Timing)
     in_doubt: InDoubtPolicy = InDoubtPolicy.HOLD
-    reached: Callable[[Step], None] = lambda step: None
+    unrecorded: Mapping[str, Receipt] = field(default_factory=dict)
+    reached: Callable[[Step], None] = lambda _step: None
 
 
 class Choice(Enum):
@@ -126,6 +128,9 @@ def deliver(delivery: Delivery, tools: Tools) -> tuple[Result, Entry]:
     :raises mailonce.errors.NotDelivered: the mail is not confirmed; the subclass says what is safe to do next.
     :raises mailonce.errors.LedgerError: the ledger could not answer. Before the claim: nothing was sent.
     """
+    if receipt := tools.unrecorded.get(delivery.key):
+        tools.ledger.witness(receipt, delivery)
+        tools.receipts.forget(receipt)
     claim = Claim(delivery=delivery, timing=tools.timing, by=tools.by)
     while True:
         tools.reached(Step.BEFORE_CLAIM)
@@ -147,7 +152,9 @@ def deliver(delivery: Delivery, tools: Tools) -> tuple[Result, Entry]:
             case Choice.DEAD:
                 raise Rejected(f"refused for good earlier: {entry.error}", **_names(delivery))
             case Choice.HOLD:
-                raise InDoubt(f"in doubt since {entry.claimed_at:%Y-%m-%d %H:%M} UTC: {entry.error}", **_names(delivery))
+                raise InDoubt(
+                    f"in doubt since {entry.claimed_at:%Y-%m-%d %H:%M} UTC: {entry.error}", **_names(delivery)
+                )
             case _:
                 pass  # free, or decided by somebody else in the meantime: look again
 
@@ -198,9 +205,10 @@ def _record(claim: Claim, receipt: Receipt, tools: Tools) -> Entry:
     """Write down that the mail was accepted; if the ledger stays away, keep the receipt where it outlives the task."""
     conclusion = Conclusion(state=State.SENT, message_id=receipt.message_id)
     try:
-        entry = tools.ledger.conclude(
-            receipt.key, claim.token, conclusion, patience=tools.timing.record_patience
-        )
+        entry = tools.ledger.conclude(receipt.key, claim.token, conclusion, patience=tools.timing.record_patience)
+        if entry is None or entry.message_id != receipt.message_id:
+            # The claim is somebody else's by now, yet this mail was accepted: late truth, and perhaps a duplicate.
+            entry = tools.ledger.witness(receipt, claim.delivery)
     except BaseException as trouble:
         tools.receipts.keep(receipt)
         log.error(
@@ -208,23 +216,22 @@ def _record(claim: Claim, receipt: Receipt, tools: Tools) -> Entry:
             "try writes it before anything else.", claim.delivery.identity.recipient_id, receipt.message_id, trouble,
         )  # fmt: skip
         raise
-    if entry is None or entry.message_id != receipt.message_id:
-        # The claim is somebody else's by now, yet this mail was accepted: late truth, and perhaps a duplicate.
-        entry = tools.ledger.witness(receipt, claim.delivery)
     return entry
 
 
-def record_kept_receipts(tools: Tools) -> int:
+def record_kept_receipts(tools: Tools) -> Mapping[str, Receipt]:
     """Write the receipts that an earlier try could not; to be called before anything is sent.
 
-    :return: how many there were.
+    :return: those whose row is gone from the ledger, by key: for :attr:`Tools.unrecorded`.
     """
-    kept = tools.receipts.kept()
-    for receipt in kept:
-        tools.ledger.witness(receipt)
-        tools.receipts.forget(receipt.key)
-        log.warning("message %s: its receipt, kept by an earlier try, is now in the ledger", receipt.message_id)
-    return len(kept)
+    unrecorded: dict[str, Receipt] = {}
+    for receipt in tools.receipts.kept():
+        if tools.ledger.witness(receipt) is None:
+            unrecorded[receipt.key] = receipt
+        else:
+            tools.receipts.forget(receipt)
+            log.warning("message %s: its receipt, kept by an earlier try, is now in the ledger", receipt.message_id)
+    return unrecorded
 
 
 def _replay(delivery: Delivery, entry: Entry) -> Result:

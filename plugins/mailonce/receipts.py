@@ -19,7 +19,7 @@ class ReceiptStore(Protocol):
         """Return the receipts that wait."""
         ...
 
-    def forget(self, key: str) -> None:
+    def forget(self, receipt: Receipt) -> None:
         """Drop one receipt: it is in the ledger now."""
         ...
 
@@ -28,16 +28,17 @@ class ReceiptsInMemory:
     """Keeps receipts only as long as the process: for use outside Airflow, and for tests."""
 
     def __init__(self) -> None:
+        # By message, not by key: a key with two messages is just what must not be forgotten.
         self._receipts: dict[str, Receipt] = {}
 
     def keep(self, receipt: Receipt) -> None:
         """Keep one receipt."""
-        self._receipts[receipt.key] = receipt
+        self._receipts[receipt.message_id] = receipt
 
     def kept(self) -> Sequence[Receipt]:
         """Return the receipts that wait."""
         return list(self._receipts.values())
 
-    def forget(self, key: str) -> None:
+    def forget(self, receipt: Receipt) -> None:
         """Drop one receipt."""
-        self._receipts.pop(key, None)
+        self._receipts.pop(receipt.message_id, None)

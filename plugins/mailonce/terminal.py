@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -51,9 +52,13 @@ def _status(ledger: Ledger, options: argparse.Namespace) -> int:
     if options.json:
         _print_json({"counts": counts, "not_sent": [_facts(entry) for entry in open_ones]})
     else:
-        print(f"{options.campaign} {options.period}: " + (", ".join(f"{n} {s}" for s, n in counts.items()) or "nothing"))
+        print(
+            f"{options.campaign} {options.period}: " + (", ".join(f"{n} {s}" for s, n in counts.items()) or "nothing")
+        )
         for entry in open_ones:
-            print(f"  {entry.identity.recipient_id:20} {entry.state.value:10} {entry.error or ''}\n{'':33}key {entry.key}")
+            print(
+                f"  {entry.identity.recipient_id:20} {entry.state.value:10} {entry.error or ''}\n{'':33}key {entry.key}"
+            )
     return DONE if entries else NOT_FOUND
 
 
@@ -120,6 +125,8 @@ def _is_key(text: str) -> bool:
 
 
 def _ledger() -> Ledger:
+    # Airflow looks for connections in its own database only in processes that say they belong to the server side.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     from mailonce.workflow.connections import open_ledger
     from mailonce.workflow.settings import Settings
 

@@ -23,21 +23,15 @@ THREADS = 32
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as server:
-        server.create_database("ledgers")
-        yield server
+def postgres_server(postgres: EmbeddedPostgres) -> EmbeddedPostgres:
+    """The session's server, with a database for ledgers."""
+    postgres.create_database("ledgers")
+    return postgres
 
 
 @pytest.fixture(scope="session")
-def aws() -> Iterator[LocalAws]:
-    with LocalAws() as started:
-        yield started
-
-
-@pytest.fixture(scope="session")
-def dynamodb_client(aws: LocalAws) -> Any:
-    return aws.client("dynamodb")
+def dynamodb_client(local_aws: LocalAws) -> Any:
+    return local_aws.client("dynamodb")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -26,7 +27,7 @@ IN_DOUBT = Conclusion(state=State.IN_DOUBT, error="no answer")
 
 
 def decision(state: State, token: str | None = None) -> Decision:
-    return Decision(state=state, by="anna", reason=f"I looked: {state.value}", token=token)
+    return Decision(state=state, by="support", reason=f"I looked: {state.value}", token=token)
 
 
 def drive(ledger: Ledger, state: State | None, recipient_id: str, timing: Timing = SETTLED_AT_ONCE) -> Claim:
@@ -67,7 +68,9 @@ def test_a_first_claim_is_won_and_says_all_there_is_to_know(ledger: Ledger) -> N
     assert (entry.key, entry.identity) == (claim.delivery.key, claim.delivery.identity)
     assert (entry.email, entry.fingerprint) == (claim.delivery.message.to, claim.delivery.message.fingerprint)
     assert (entry.message_id, entry.duplicate_message_ids, entry.sent_at, entry.error) == (None, (), None, None)
-    assert entry.claimed_at and entry.deadline_at and entry.settled_at
+    assert entry.claimed_at
+    assert entry.deadline_at
+    assert entry.settled_at
     assert before < entry.claimed_at <= entry.read_at < before + timedelta(minutes=1)
     assert entry.deadline_at - entry.claimed_at == claim.timing.window
     assert entry.settled_at - entry.deadline_at == claim.timing.settle
@@ -219,7 +222,7 @@ def test_a_decision_is_written_with_its_author_and_reason(ledger: Ledger) -> Non
         claim = drive(ledger, State.IN_DOUBT, f"C-{state}")
         entry = ledger.decide(claim.delivery.key, decision(state, claim.token))
         assert entry
-        assert states_told(entry)[-1] == (state.value, "anna", f"I looked: {state.value}")
+        assert states_told(entry)[-1] == (state.value, "support", f"I looked: {state.value}")
         assert (entry.sent_at is not None) == (state is State.SENT)
         again = ledger.decide(claim.delivery.key, decision(state, claim.token))
         assert gist(again) == gist(entry)
@@ -260,7 +263,9 @@ def operations() -> Mapping[str, Callable[[Ledger, Claim], object]]:
     found: dict[str, Callable[[Ledger, Claim], object]] = {
         "claim": lambda ledger, claim: ledger.claim(make_claim(claim.delivery)),
         "repeated claim": lambda ledger, claim: ledger.claim(claim),
-        "witness": lambda ledger, claim: ledger.witness(Receipt(key=claim.delivery.key, message_id="m-7"), claim.delivery),
+        "witness": lambda ledger, claim: ledger.witness(
+            Receipt(key=claim.delivery.key, message_id="m-7"), claim.delivery
+        ),
     }
     for one in (SENT, RELEASED, REJECTED, IN_DOUBT, *(Conclusion(state=s) for s in (State.SENDING, State.CANCELLED))):
         found[f"owner concludes {one.state.value}"] = lambda ledger, claim, one=one: ledger.conclude(
@@ -309,19 +314,13 @@ def test_an_expired_row_is_as_good_as_none(ledger: Ledger, state: State) -> None
     assert list(ledger.of_month("usage", "2030-01")) == []
     assert list(ledger.of_address(claim.delivery.message.to)) == []
     # Another month may share the key, where the key recipe leaves the period out.
-    other = make_claim(make_delivery(period="2030-02"))
-    again = Claim(delivery=_with_key(other, key), timing=Timing(), by="today")
+    other = make_delivery(period="2030-02")
+    again = make_claim(replace(other, key=key), by="today")
     entry = ledger.claim(again)
     assert (entry.state, entry.token, entry.attempt) == (State.SENDING, again.token, 1)
     assert (entry.message_id, entry.error, entry.sent_at) == (None, None, None)
     assert states_told(entry) == [("SENDING", "today", None)]
     assert [row.key for row in ledger.of_month("usage", "2030-02")] == [key]
-
-
-def _with_key(claim: Claim, key: str):
-    from dataclasses import replace
-
-    return replace(claim.delivery, key=key)
 
 
 def test_a_repeated_receipt_finds_its_row_though_it_has_expired(ledger: Ledger) -> None:

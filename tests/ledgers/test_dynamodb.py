@@ -10,8 +10,10 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
 
+import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError, NoCredentialsError
 from botocore.httpsession import URLLib3Session
 
@@ -21,7 +23,7 @@ from mailonce.ledgers.dynamodb import DynamoDBLedger
 from mailonce.ledgers.dynamodb.clock import TableClock
 from mailonce.ledgers.dynamodb.table import definition
 from mailonce.states import State
-from sandbox.aws import LocalAws
+from sandbox.aws import ACCESS_KEY, REGION, SECRET_KEY, LocalAws
 from tests.fakes import make_claim, make_delivery
 
 pytestmark = pytest.mark.dynamodb
@@ -72,7 +74,17 @@ def refusal(code: str, status: int = 400) -> Callable[[Any], AWSResponse]:
 
 @pytest.fixture
 def wire(aws: LocalAws) -> Wire:
-    return Wire(aws.client("dynamodb"))
+    # Few tries of boto3's own, whose pauses are long; ours follow.
+    config = Config(retries={"total_max_attempts": 2, "mode": "standard"}, proxies={})
+    client = boto3.client(
+        "dynamodb",
+        endpoint_url=aws.url,
+        region_name=REGION,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        config=config,
+    )
+    return Wire(client)
 
 
 @pytest.fixture
@@ -108,9 +120,7 @@ def test_the_event_of_a_recorded_mail_is_one_request(ledger: DynamoDBLedger, wir
 
 
 @pytest.mark.parametrize("lost", [1, 4], ids=["repeated by boto3", "repeated by us"])
-def test_writes_whose_answers_are_lost_recognise_their_own_work(
-    ledger: DynamoDBLedger, wire: Wire, lost: int
-) -> None:
+def test_writes_whose_answers_are_lost_recognise_their_own_work(ledger: DynamoDBLedger, wire: Wire, lost: int) -> None:
     claim = make_claim(make_delivery())
     wire.lose = lost
     won = ledger.claim(claim)
@@ -213,7 +223,7 @@ def test_keys_that_dynamodb_hands_back_are_asked_again(ledger: DynamoDBLedger, w
     asked = []
     real = wire.client.batch_get_item
 
-    def some(RequestItems: Any) -> Any:  # noqa: N803
+    def some(RequestItems: Any) -> Any:
         ((name, question),) = RequestItems.items()
         asked.append(len(question["Keys"]))
         now = 0 if len(asked) == 2 else 4
@@ -230,9 +240,7 @@ def test_keys_that_dynamodb_hands_back_are_asked_again(ledger: DynamoDBLedger, w
 def test_a_month_comes_page_by_page(ledger: DynamoDBLedger, wire: Wire) -> None:
     for number in range(60):
         ledger.claim(make_claim(make_delivery(f"C-{number:02}")))
-    wire.client.meta.events.register(
-        "provide-client-params.dynamodb.Query", lambda params, **_: {**params, "Limit": 2}
-    )
+    wire.client.meta.events.register("provide-client-params.dynamodb.Query", lambda params, **_: {**params, "Limit": 2})
     wire.requests.clear()
     ids = [entry.identity.recipient_id for entry in ledger.of_month("usage", "2030-01")]
     assert ids == [f"C-{number:02}" for number in range(60)]
@@ -308,9 +316,7 @@ def test_a_bad_table_name_is_refused(wire: Wire, name: str) -> None:
         DynamoDBLedger(wire.client, table=name)
 
 
-def test_moments_are_text_of_one_width_and_expiry_is_a_number(
-    ledger: DynamoDBLedger, wire: Wire, table: str
-) -> None:
+def test_moments_are_text_of_one_width_and_expiry_is_a_number(ledger: DynamoDBLedger, wire: Wire, table: str) -> None:
     claim = make_claim(make_delivery(), timing=Timing(retention=timedelta(days=1)))
     ledger.claim(claim)
     ledger.conclude(claim.delivery.key, claim.token, SENT)
@@ -322,7 +328,9 @@ def test_moments_are_text_of_one_width_and_expiry_is_a_number(
     assert item["month_shard"]["S"] == f"usage#2030-01#{claim.delivery.key[0]}"
 
 
-@pytest.mark.parametrize("wrong_by", [timedelta(days=-3), timedelta(minutes=-4), timedelta(minutes=7), timedelta(days=9)])
+@pytest.mark.parametrize(
+    "wrong_by", [timedelta(days=-3), timedelta(minutes=-4), timedelta(minutes=7), timedelta(days=9)]
+)
 def test_a_worker_with_a_wrong_clock_writes_the_tables_time(wire: Wire, table: str, wrong_by: timedelta) -> None:
     def clock() -> datetime:
         return datetime.now(timezone.utc) + wrong_by

@@ -51,7 +51,7 @@ ROWS = {
     State.SENT: {"message_id": "m-1", "sent_at": "now"},
     State.RELEASED: {},
     State.REJECTED: {"error": "no such address"},
-    State.CANCELLED: {"decided_by": "anna", "decision_reason": "asked for"},
+    State.CANCELLED: {"decided_by": "support", "decision_reason": "asked for"},
 }
 """For each state, what a row must hold to be allowed in it."""
 
@@ -101,7 +101,7 @@ def test_a_right_row_is_taken(ledger: PostgresLedger, hand: psycopg.Connection, 
         ("a_refusal_has_a_reason", State.REJECTED, {"error": None}),
         ("a_refusal_has_a_reason", State.IN_DOUBT, {"error": None}),
         ("a_decision_has_an_author_and_a_reason", State.CANCELLED, {"decided_by": None, "decision_reason": None}),
-        ("a_decision_has_an_author_and_a_reason", State.SENT, {"decided_by": "anna"}),
+        ("a_decision_has_an_author_and_a_reason", State.SENT, {"decided_by": "support"}),
         ("only_what_is_finished_expires", State.IN_DOUBT, {"expires_at": "tomorrow"}),
     ],
 )

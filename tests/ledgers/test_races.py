@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections import Counter
@@ -47,7 +48,7 @@ def test_of_many_claims_one_wins(ledger: Ledger, pool: ThreadPoolExecutor) -> No
     ledger.prepare()
     for number in range(ROUNDS):
         claims = [make_claim(make_delivery(f"C-{number}"), by=f"worker {racer}") for racer in range(THREADS)]
-        entries = at_once(pool, [lambda claim=claim: ledger.claim(claim) for claim in claims])
+        entries = at_once(pool, [functools.partial(ledger.claim, claim) for claim in claims])
         winners = [claim.token for claim, entry in zip(claims, entries, strict=True) if entry.token == claim.token]
         assert len(winners) == 1, f"round {number}: {len(winners)} winners"
         assert {entry.token for entry in entries} == set(winners)
@@ -58,7 +59,7 @@ def test_the_same_claim_made_many_times_at_once_is_one_attempt(ledger: Ledger, p
     ledger.prepare()
     for number in range(ROUNDS // 4):
         claim = make_claim(make_delivery(f"C-{number}"))
-        entries = at_once(pool, [lambda claim=claim: ledger.claim(claim)] * 8)
+        entries = at_once(pool, [functools.partial(ledger.claim, claim)] * 8)
         assert {(entry.token, entry.attempt, len(entry.history)) for entry in entries} == {(claim.token, 1, 1)}
 
 
@@ -69,7 +70,7 @@ def test_an_expired_row_is_claimed_by_one(ledger: Ledger, pool: ThreadPoolExecut
         ledger.claim(old)
         ledger.conclude(old.delivery.key, old.token, Conclusion(state=State.SENT, message_id="m"))
         claims = [make_claim(old.delivery) for _ in range(8)]
-        entries = at_once(pool, [lambda claim=claim: ledger.claim(claim) for claim in claims])
+        entries = at_once(pool, [functools.partial(ledger.claim, claim) for claim in claims])
         assert sum(entry.token == claim.token for claim, entry in zip(claims, entries, strict=True)) == 1
         assert {(entry.attempt, len(entry.history)) for entry in entries} == {(1, 1)}
 
@@ -94,7 +95,7 @@ def test_claims_and_releases_never_have_two_owners(ledger: Ledger, pool: ThreadP
             ledger.conclude(delivery.key, claim.token, Conclusion(state=State.RELEASED, error="slow down"))
         return wins
 
-    wins = sum(at_once(pool, [lambda name=f"worker {n}": worker(name) for n in range(8)]))
+    wins = sum(at_once(pool, [functools.partial(worker, f"worker {n}") for n in range(8)]))
     (entry,) = ledger.find([delivery.key])
     assert entry.state is State.RELEASED
     assert (entry.attempt, len(entry.history)) == (wins, 2 * wins)
@@ -107,7 +108,7 @@ def test_the_owners_answer_beats_the_doubt_of_others(ledger: Ledger, pool: Threa
         claim = claimed(ledger, number)
         key, token = claim.delivery.key, claim.token
         sent = Conclusion(state=State.SENT, message_id="m-1")
-        works = [lambda what=what: ledger.conclude(key, token, what) for what in (doubt, sent, doubt, doubt)]
+        works = [functools.partial(ledger.conclude, key, token, what) for what in (doubt, sent, doubt, doubt)]
         at_once(pool, works)
         (entry,) = ledger.find([key])
         assert (entry.state, entry.message_id) == (State.SENT, "m-1")
@@ -123,10 +124,10 @@ def test_an_answer_and_a_release_exclude_each_other(ledger: Ledger, pool: Thread
         claim = claimed(ledger, number)
         key, token = claim.delivery.key, claim.token
         ledger.conclude(key, token, Conclusion(state=State.IN_DOUBT, error="no answer"))
-        release = Decision(state=State.RELEASED, by="anna", reason="not at the provider", token=token)
+        release = Decision(state=State.RELEASED, by="support", reason="not at the provider", token=token)
         told = at_once(pool, [
-            lambda key=key, token=token: ledger.conclude(key, token, Conclusion(state=State.SENT, message_id="m-1")),
-            lambda key=key, release=release: ledger.decide(key, release),
+            functools.partial(ledger.conclude, key, token, Conclusion(state=State.SENT, message_id="m-1")),
+            functools.partial(ledger.decide, key, release),
         ])  # fmt: skip
         (entry,) = ledger.find([key])
         assert len(entry.history) == 3
@@ -140,7 +141,7 @@ def test_no_proof_is_lost(ledger: Ledger, pool: ThreadPoolExecutor) -> None:
     for number in range(ROUNDS // 4):
         delivery = make_delivery(f"C-{number}")
         receipts = [Receipt(key=delivery.key, message_id=f"m-{n % 4}") for n in range(8)]
-        at_once(pool, [lambda receipt=receipt: ledger.witness(receipt, delivery) for receipt in receipts])
+        at_once(pool, [functools.partial(ledger.witness, receipt, delivery) for receipt in receipts])
         (entry,) = ledger.find([delivery.key])
         assert sorted([entry.message_id or "", *entry.duplicate_message_ids]) == ["m-0", "m-1", "m-2", "m-3"]
         assert len(entry.history) == 4
@@ -150,7 +151,7 @@ def test_a_fresh_table_is_made_by_many_at_once(make_ledger: MakeLedger, pool: Th
     ledgers = [make_ledger() for _ in range(8)]
     claims = [make_claim(make_delivery()) for _ in ledgers]
     pairs = list(zip(ledgers, claims, strict=True))
-    entries = at_once(pool, [lambda ledger=ledger, claim=claim: ledger.claim(claim) for ledger, claim in pairs])
+    entries = at_once(pool, [functools.partial(ledger.claim, claim) for ledger, claim in pairs])
     assert sum(entry.token == claim.token for claim, entry in zip(claims, entries, strict=True)) == 1
 
 

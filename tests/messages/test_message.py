@@ -61,8 +61,21 @@ def test_malformed_header_names(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["From", "to", "CC", "Bcc", "SUBJECT", "Reply-To", "Date", "Message-ID", "MIME-Version", "content-type"]
-    + ["Content-Transfer-Encoding", "Return-Path", "Sender"],
+    [
+        "From",
+        "to",
+        "CC",
+        "Bcc",
+        "SUBJECT",
+        "Reply-To",
+        "Date",
+        "Message-ID",
+        "MIME-Version",
+        "content-type",
+        "Content-Transfer-Encoding",
+        "Return-Path",
+        "Sender",
+    ],
 )
 def test_headers_with_a_place_of_their_own(name: str) -> None:
     with pytest.raises(InvalidInput, match="have their own places"):

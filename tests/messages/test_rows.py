@@ -157,7 +157,7 @@ def test_without_a_usable_id_the_row_is_named_by_number(columns: dict[str, Any],
 
 @pytest.mark.parametrize("email", [None, "", "nobody", "a@b.co,c@d.co", "ann@example.com\r\nBcc: e@f.co"])
 def test_a_wrong_address_names_the_recipient(email: str | None) -> None:
-    with pytest.raises(InvalidInput, match="^row C-1, field email: "):
+    with pytest.raises(InvalidInput, match=r"^row C-1, field email: "):
         read_row(row(email=email), number=7)
 
 

@@ -43,7 +43,9 @@ def test_a_row_becomes_a_delivery() -> None:
 
 
 def test_the_template_sees_the_period_as_it_is_given() -> None:
-    delivery = maker("{{ period.label }}, {{ edition }}, {{ campaign }}", period_fields=Period("2026-10")).delivery(row())
+    delivery = maker("{{ period.label }}, {{ edition }}, {{ campaign }}", period_fields=Period("2026-10")).delivery(
+        row()
+    )
     assert delivery.message.text == "October 2026, original, usage"
     assert maker("{{ period }}").delivery(row()).message.text == "2026-10"
 

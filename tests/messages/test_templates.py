@@ -32,8 +32,15 @@ def folder(tmp_path: Path, **files: str | bytes) -> Path:
 
 class TestRendering:
     def test_every_part_is_filled_in(self) -> None:
-        mail = render("{{ name }}'s month", "{{ units }} units", "<b>{{ units }}</b>", "X-Units: {{ units }}", name="Ann", units=3)
-        assert (mail.subject, mail.text, mail.html, mail.headers) == ("Ann's month", "3 units", "<b>3</b>", {"X-Units": "3"})
+        mail = render(
+            "{{ name }}'s month", "{{ units }} units", "<b>{{ units }}</b>", "X-Units: {{ units }}", name="Ann", units=3
+        )
+        assert (mail.subject, mail.text, mail.html, mail.headers) == (
+            "Ann's month",
+            "3 units",
+            "<b>3</b>",
+            {"X-Units": "3"},
+        )
 
     def test_html_is_escaped_and_plain_parts_are_not(self) -> None:
         name = "<b>O'Hara & Söhne</b>"
@@ -120,12 +127,16 @@ class TestSandbox:
         assert caught.value.field == f"template usage/{file}.j2"
         assert rows == []
 
-    @pytest.mark.parametrize("path", ["../secret.txt", "../../etc/passwd", "/etc/passwd", "./../secret.txt", "..\\secret.txt"])
-    @pytest.mark.parametrize("how", ["{% include '@' %}", "{% extends '@' %}", "{% import '@' as x %}", "{% include name %}"])
+    @pytest.mark.parametrize(
+        "path", ["../secret.txt", "../../etc/passwd", "/etc/passwd", "./../secret.txt", "..\\secret.txt"]
+    )
+    @pytest.mark.parametrize(
+        "how", ["{% include '@' %}", "{% extends '@' %}", "{% import '@' as x %}", "{% include name %}"]
+    )
     def test_no_file_outside_the_folder_is_read(self, tmp_path: Path, how: str, path: str) -> None:
         (tmp_path / "secret.txt").write_text("secret")
         root = folder(tmp_path, body_txt=how.replace("@", path.replace("\\", "\\\\")))
-        with pytest.raises(InvalidInput, match="template usage/body.txt.j2"):
+        with pytest.raises(InvalidInput, match=r"template usage/body.txt.j2"):
             Templates.of_campaign("usage", root).message({"name": path}, **WHO)
 
     def test_a_null_may_be_asked_for_but_not_printed(self) -> None:
@@ -134,7 +145,7 @@ class TestSandbox:
             render(text="{{ plan }}", plan=None)
 
     def test_an_enormous_part_is_refused(self) -> None:
-        with pytest.raises(InvalidInput, match="body.txt.j2: 5000001 characters long"):
+        with pytest.raises(InvalidInput, match=r"body.txt.j2: 5000001 characters long"):
             render(text="{{ name }}", name="x" * 5_000_001)
 
 
@@ -152,7 +163,11 @@ class TestFiles:
             ({"body_txt": ""}, "body.html.j2", "neither an HTML nor a plain body"),
             ({"body_txt": "{{ units"}, "body.txt.j2", "line 1: "),
             ({"body_html": "\n\n{% if units %}"}, "body.html.j2", "line 3: Unexpected end of template"),
-            ({"body_html": "<p>\n{{ units | nosuchfilter }}"}, "body.html.j2", "line 2: No filter named 'nosuchfilter'"),
+            (
+                {"body_html": "<p>\n{{ units | nosuchfilter }}"},
+                "body.html.j2",
+                "line 2: No filter named 'nosuchfilter'",
+            ),
             ({"subject_txt": "{% nosuchtag %}"}, "subject.txt.j2", "line 1: Encountered unknown tag"),
             ({"body_txt": "Grüße".encode("latin-1")}, "body.txt.j2", "not UTF-8"),
             ({"subject_txt": b"\xff\xfe"}, "subject.txt.j2", "not UTF-8"),
@@ -169,7 +184,7 @@ class TestFiles:
         assert caught.value.field == f"template usage/{field}"
 
     def test_a_missing_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(InvalidInput, match="template nosuch/subject.txt.j2: the file is missing"):
+        with pytest.raises(InvalidInput, match=r"template nosuch/subject.txt.j2: the file is missing"):
             Templates.of_campaign("nosuch", tmp_path)
 
     def test_lines_of_the_header_template(self) -> None:
@@ -216,5 +231,5 @@ class TestFilters:
             render(text="{{ 3 | money(currency) }}", currency=currency)
 
     def test_a_missing_amount_is_named(self) -> None:
-        with pytest.raises(InvalidInput, match="body.txt.j2: 'total' is undefined. Give every row this field"):
+        with pytest.raises(InvalidInput, match=r"body.txt.j2: 'total' is undefined. Give every row this field"):
             render(text="{{ total | money('EUR') }}")

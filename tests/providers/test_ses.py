@@ -37,14 +37,17 @@ EAGER = [
 ]
 
 
-def client(url: str, config: Config | None = None) -> Any:
-    return boto3.session.Session().client(
+SESSION = boto3.session.Session()  # one, because each reads the service's description anew
+
+
+def client(url: str, config: Config | None = None, session: Any = SESSION) -> Any:
+    return session.client(
         "sesv2",
         endpoint_url=url,
         region_name="eu-central-1",
         aws_access_key_id="AKIDEXAMPLE",
         aws_secret_access_key="secret",
-        config=one_request(config if config else IMPATIENT, connections=16).merge(Config(proxies={})),
+        config=one_request(config or IMPATIENT, connections=16).merge(Config(proxies={})),
     )
 
 
@@ -112,7 +115,7 @@ def test_no_configuration_brings_repetitions_back(
     monkeypatch.setenv("AWS_RETRY_MODE", "adaptive")
     ses.behave(ANN, behaviour)
     with pytest.raises(NotDelivered):
-        send(provider(ses.url, config))
+        send(SesProvider(client(ses.url, config, boto3.session.Session())))
     assert len(ses.requests) == 1
 
 
@@ -211,8 +214,8 @@ class TestFence:
 
         def work(number: int) -> None:
             together.wait()
+            owner = threading.get_ident()
             for _ in range(5):
-                owner = threading.get_ident()
                 mail = message(f"c{number}@example.com")
                 send(through, mail, fence=lambda: passed.append((owner, threading.get_ident())))
             with pytest.raises(NeverLeft, match=f"thread {number}"):

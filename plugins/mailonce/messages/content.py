@@ -12,9 +12,7 @@ from mailonce.messages.message import Message, StoredTemplate
 class Content(Protocol):
     """Makes the mail of one recipient: :class:`mailonce.messages.templates.Templates`, or a stored template."""
 
-    def message(
-        self, fields: Mapping[str, Any], *, sender: str, to: str, reply_to: tuple[str, ...] = ()
-    ) -> Message:
+    def message(self, fields: Mapping[str, Any], *, sender: str, to: str, reply_to: tuple[str, ...] = ()) -> Message:
         """Return the mail.
 
         :param fields: what the templates may use.
@@ -33,9 +31,9 @@ class ProviderTemplate:
 
     name: str
 
-    def message(
-        self, fields: Mapping[str, Any], *, sender: str, to: str, reply_to: tuple[str, ...] = ()
-    ) -> Message:
+    def message(self, fields: Mapping[str, Any], *, sender: str, to: str, reply_to: tuple[str, ...] = ()) -> Message:
         """See :class:`Content`. The period goes as its label, because a stored template takes plain values only."""
         data = {name: getattr(value, "label", value) for name, value in fields.items()}
-        return Message(sender=sender, to=to, reply_to=reply_to, stored_template=StoredTemplate(name=self.name, data=data))
+        return Message(
+            sender=sender, to=to, reply_to=reply_to, stored_template=StoredTemplate(name=self.name, data=data)
+        )

@@ -17,7 +17,11 @@ from mailonce.messages.message import refuse_control_characters
 MAXIMUM_ROW_BYTES = 262_144
 """A larger row is a broken query (a whole table aggregated into one value), not a statement."""
 
-_TAGGED: Mapping[str, Callable[[str], Any]] = {"decimal": Decimal, "datetime": datetime.fromisoformat, "date": date.fromisoformat}
+_TAGGED: Mapping[str, Callable[[str], Any]] = {
+    "decimal": Decimal,
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,9 @@ def _recipient_id(fields: Mapping[str, Any]) -> str:
     value = fields.get("recipient_id")
     if value is None or not str(value).strip():
         raise InvalidInput(
-            field="recipient_id", reason="is missing or empty", remedy="Let the query return the customer's id for every row"
+            field="recipient_id",
+            reason="is missing or empty",
+            remedy="Let the query return the customer's id for every row",
         )
     recipient_id = str(value).strip()
     refuse_control_characters("recipient_id", recipient_id)
@@ -100,7 +106,9 @@ def _refuse_tags(value: Any) -> None:
     """Refuse an object that would be read back as something else: what :func:`_tag` writes for a decimal or a date."""
     if isinstance(value, Mapping):
         if len(value) == 1 and next(iter(value)) in {f"${name}" for name in _TAGGED}:
-            raise ValueError(f"an object with the single name {next(iter(value))!r}, which has a meaning of its own here")
+            raise ValueError(
+                f"an object with the single name {next(iter(value))!r}, which has a meaning of its own here"
+            )
         value = value.values()
     elif not isinstance(value, (list, tuple)):
         return
@@ -125,7 +133,7 @@ def _tag(value: Any) -> Any:
 
 def _untag(value: dict[str, Any]) -> Any:
     if len(value) == 1:
-        (name, text), = value.items()
+        ((name, text),) = value.items()
         if name.startswith("$") and name[1:] in _TAGGED and isinstance(text, str):
             return _TAGGED[name[1:]](text)
     return value

@@ -121,12 +121,18 @@ class Templates:
         try:
             text = template.render(fields)
         except jinja2.UndefinedError as error:
-            raise self._wrong(file, str(error.message), "Give every row this field, or let the template do without") from error
+            raise self._wrong(
+                file, str(error.message), "Give every row this field, or let the template do without"
+            ) from error
         except Exception as error:
             # The sandbox's refusals, and whatever an expression of the template raises on this row's values.
-            raise self._wrong(file, f"{type(error).__name__}: {error}", "Mend the template, or this row's values") from error
+            raise self._wrong(
+                file, f"{type(error).__name__}: {error}", "Mend the template, or this row's values"
+            ) from error
         if len(text) > MAXIMUM_RENDERED:
-            raise self._wrong(file, f"{len(text)} characters long, more than {MAXIMUM_RENDERED}", "Shorten this row's values")
+            raise self._wrong(
+                file, f"{len(text)} characters long, more than {MAXIMUM_RENDERED}", "Shorten this row's values"
+            )
         return text
 
     def _wrong(self, file: str, reason: str, remedy: str = "Mend it") -> InvalidInput:
@@ -136,6 +142,8 @@ class Templates:
 def _environment(loader: jinja2.BaseLoader) -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
         loader=loader,
+        # In a folder that only this user may enter: a task a recipient would compile the same templates each time.
+        bytecode_cache=_bytecode_cache(),
         # Everything in a file is escaped, an included one without a telling name too, but plain text and headers.
         autoescape=lambda name: name is not None and ".txt" not in name,
         undefined=jinja2.StrictUndefined,
@@ -145,6 +153,13 @@ def _environment(loader: jinja2.BaseLoader) -> ImmutableSandboxedEnvironment:
     )
     environment.filters.update(money=money, quantity=quantity)
     return environment
+
+
+def _bytecode_cache() -> jinja2.BytecodeCache | None:
+    try:
+        return jinja2.FileSystemBytecodeCache()
+    except (RuntimeError, OSError):
+        return None  # no folder that is safely ours: compile each time
 
 
 def _something(value: Any) -> Any:

@@ -81,9 +81,10 @@ class IdempotentSesOperator(BaseOperator):
         concurrency: int | None = None,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("retry_policy", DeliveryRetryPolicy())
-        kwargs.setdefault("retries", DeliveryRetryPolicy().most)
-        kwargs.setdefault("map_index_template", "{{ task.map_label }}")
+        policy = DeliveryRetryPolicy()
+        ours = {"retry_policy": policy, "retries": policy.most, "map_index_template": "{{ task.map_label }}"}
+        # What the Dag's default_args say wins; Airflow has put them together here, but not yet into kwargs.
+        kwargs = {**{name: ours[name] for name in ours.keys() - (kwargs.get("default_args") or {}).keys()}, **kwargs}
         super().__init__(**kwargs)
         self.campaign = campaign
         self.period = period

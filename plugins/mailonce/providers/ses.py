@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from email.utils import formataddr, parseaddr
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
@@ -60,13 +61,13 @@ class SesProvider:
         """See :class:`mailonce.providers.base.Provider`."""
         self._thread.before_signing = before_signing
         request: dict[str, Any] = {
-            "FromEmailAddress": message.sender,
+            "FromEmailAddress": _ascii(message.sender),
             "Destination": {"ToAddresses": [message.to]},
             "Content": _content(message),
             "EmailTags": [{"Name": name, "Value": value} for name, value in tags.items()],
         }
         if message.reply_to:
-            request["ReplyToAddresses"] = list(message.reply_to)
+            request["ReplyToAddresses"] = [_ascii(address) for address in message.reply_to]
         if self._configuration_set:
             request["ConfigurationSetName"] = self._configuration_set
         try:
@@ -82,6 +83,11 @@ class SesProvider:
 
     def _before_signing(self, **_: Any) -> None:
         self._thread.before_signing()
+
+
+def _ascii(address: str) -> str:
+    """Return an address whose display name, where it is not ASCII, is an encoded word (RFC 2047), as SES asks for."""
+    return address if address.isascii() else formataddr(parseaddr(address))
 
 
 def _content(message: Message) -> EmailContentTypeDef:

@@ -6,6 +6,7 @@ Sources: the errors of ``SendEmail`` in the SES v2 API reference; the classes in
 
 from __future__ import annotations
 
+import re
 import ssl
 from http import HTTPStatus
 from typing import Any
@@ -28,7 +29,9 @@ from botocore.exceptions import (
 from mailonce.errors import DailyQuotaExceeded, InDoubt, NeverLeft, NotDelivered, Rejected, RunBlocked, Throttled
 
 THROTTLED = frozenset({"TooManyRequestsException", "Throttling", "ThrottlingException", "RequestLimitExceeded"})
-REFUSED_RECIPIENT = frozenset({"MessageRejected", "BadRequestException", "InvalidParameterValue", "ValidationException"})
+REFUSED_RECIPIENT = frozenset(
+    {"MessageRejected", "BadRequestException", "InvalidParameterValue", "ValidationException"}
+)
 """Refusals of this recipient or this mail. Every other refusal stops the run: it would hit everybody."""
 
 _NEVER_CONNECTED = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
@@ -49,7 +52,7 @@ def proved_by(error: Exception, *, sender: str) -> NotDelivered:
         return Rejected(f"the mail does not fit the provider's interface ({error}).")
     if isinstance(error, _NO_CREDENTIALS):
         return RunBlocked(f"no usable AWS credentials or region ({error}).")
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, (HTTPClientError, SSLError)):
         # Read time-out, connection lost, an SSL fault after the handshake: the same whether the mail was taken or not.
         return InDoubt(f"the request left, but no answer came ({type(error).__name__}: {error}).")
     if isinstance(error, BotoCoreError):
@@ -91,7 +94,8 @@ def _not_verified(said: str, text: str, sender: str) -> NotDelivered:
     """An account in the SES sandbox must verify its recipients too; a sender that is not verified stops everybody."""
     address = sender.rpartition("<")[2].rstrip("> ").lower()
     domain = address.rpartition("@")[2]
-    named = text.lower().rpartition(":")[2].replace(",", " ").split()
-    if named and not {address, domain} & set(named):
+    # The text ends in the addresses that failed, after a colon, with or without display names.
+    named = re.split(r"[\s,<>]+", text.lower().rpartition(":")[2].strip(" ,<>."))
+    if any(named) and not {address, domain} & set(named):
         return Rejected(f"the provider refused it ({said}).")
     return RunBlocked(f"the sender is not verified at the provider ({said}).")

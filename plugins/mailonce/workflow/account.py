@@ -53,9 +53,7 @@ def check_account(settings: Settings) -> Account:
         log.warning("the SES account is in the sandbox: it sends to verified addresses only")
     quota = answer.get("SendQuota", {})
     limit, used = quota.get("Max24HourSend", -1), quota.get("SentLast24Hours", 0)
-    return Account(
-        max_send_rate=quota.get("MaxSendRate"), left_today=None if limit < 0 else max(0, int(limit - used))
-    )
+    return Account(max_send_rate=quota.get("MaxSendRate"), left_today=None if limit < 0 else max(0, int(limit - used)))
 
 
 def check_stored_template(settings: Settings, message: Message) -> None:

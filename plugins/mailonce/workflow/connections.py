@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psycopg.conninfo import make_conninfo
 
 from mailonce.errors import InvalidInput
 from mailonce.ledgers.base import Ledger
+from mailonce.workflow.aws import aws_client
 from mailonce.workflow.settings import Settings
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
-    from botocore.config import Config
     from mypy_boto3_sesv2.client import SESV2Client
 
     from mailonce.providers.ses import SesProvider
@@ -44,23 +44,19 @@ def open_provider(settings: Settings, *, connections: int = 1) -> SesProvider:
     """
     from mailonce.providers.ses import SesProvider, one_request
 
-    hook = _aws_hook(settings.aws_conn_id, "sesv2", settings.region_name)
-    # The hook takes a configuration as a whole, so the connection's own is merged first; one request comes last.
-    config = one_request(hook.config, connections=connections)
-    client: SESV2Client = _aws_hook(settings.aws_conn_id, "sesv2", settings.region_name, config).conn
+    client: SESV2Client = aws_client(
+        settings.aws_conn_id,
+        "sesv2",
+        region_name=settings.region_name,
+        configure=lambda own: one_request(own, connections=connections),
+    )
     return SesProvider(client, configuration_set=settings.configuration_set or None)
 
 
 def ses_account_client(settings: Settings) -> SESV2Client:
     """Return an SES client for questions only, which boto3 may repeat as it likes."""
-    client: SESV2Client = _aws_hook(settings.aws_conn_id, "sesv2", settings.region_name).conn
+    client: SESV2Client = aws_client(settings.aws_conn_id, "sesv2", region_name=settings.region_name)
     return client
-
-
-def _aws_hook(conn_id: str, service: str, region: str = "", config: Config | None = None) -> Any:
-    from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
-
-    return AwsGenericHook(aws_conn_id=conn_id, client_type=service, region_name=region or None, config=config)
 
 
 def _connection(conn_id: str, setting: str) -> Connection:
@@ -95,7 +91,7 @@ def _postgres_ledger(connection: Connection, settings: Settings, connections: in
 def _dynamodb_ledger(connection: Connection, settings: Settings, connections: int) -> Ledger:
     from mailonce.ledgers.dynamodb import DynamoDBLedger
 
-    client = _aws_hook(connection.conn_id, "dynamodb", settings.region_name).conn
+    client = aws_client(connection.conn_id, "dynamodb", region_name=settings.region_name)
     return DynamoDBLedger(client, table=settings.ledger_table)
 
 

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +87,7 @@ def _deliver(makers: Sequence[Callable[[], Delivery]], settings: Settings, conte
             in_doubt=settings.in_doubt_policy,
         )
         if _tried_before(context):
-            record_kept_receipts(tools)
+            tools = replace(tools, unrecorded=record_kept_receipts(tools))
         return deliver_all(makers, tools, concurrency=threads)
 
 
@@ -112,14 +113,14 @@ def _rows(operator: IdempotentSesOperator) -> list[tuple[Row | InvalidInput, str
 
 def _row(raw: Any, number: int) -> Row | InvalidInput:
     """Return one row, or the complaint about it: raised in its turn, so that it stops no other recipient."""
+    if not isinstance(raw, Mapping):
+        return InvalidInput(
+            row=f"number {number}",
+            field="recipient",
+            reason=f"is a {type(raw).__name__}",
+            remedy="Give a row: names and values, with recipient_id and email among them",
+        )
     try:
-        if not isinstance(raw, Mapping):
-            raise InvalidInput(
-                row=f"number {number}",
-                field="recipient",
-                reason=f"is a {type(raw).__name__}",
-                remedy="Give a row: names and values, with recipient_id and email among them",
-            )
         return read_row(raw, number=number)
     except InvalidInput as complaint:
         return complaint

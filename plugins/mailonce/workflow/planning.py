@@ -55,7 +55,7 @@ def plan_month(
         usage_rows(settings.usage_conn_id, read_statement(statement), period),
         maker,
         uri=settings.snapshot_uri,
-        only=params["recipients"],
+        only=params["recipients"] or (),
         recipients_per_task=params["recipients_per_task"],
     )
     manifest = snapshot.manifest

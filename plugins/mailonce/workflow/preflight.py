@@ -22,18 +22,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def preflight(context: Context, *, campaign: str, statement: Path, template_root: Path) -> dict[str, Any]:
+def preflight(
+    context: Context, *, campaign: str, statement: Path, template_root: Path, parameters: Collection[str]
+) -> dict[str, Any]:
     """Check settings, parameters, templates, ledger, provider and account.
 
     :param statement: the usage query's file. :param template_root: folder of the campaigns' templates.
+    :param parameters: names of the parameters that the Dag declares. Not read from the run: Airflow adds what was
+        given to those that were declared.
     :return: ``period``, and what the account may send: ``left_today``, ``max_send_rate`` (None: unlimited or unknown).
     :raises mailonce.errors.MailonceError: something would stop everybody's mail; says what to do.
     """
     settings = Settings.load()
-    refuse_unknown(context["dag_run"].conf or {}, known=context["params"].keys())
+    refuse_unknown(context["dag_run"].conf or {}, known=parameters)
     period = period_of_run(context, settings.timezone)
     # A run with a period of the past is usual, one of the future is a slip of the hand.
-    log.info("campaign %s, period %s (%s to %s, %s)", campaign, period.key, period.starts_at, period.ends_at, period.zone)
+    log.info(
+        "campaign %s, period %s (%s to %s, %s)", campaign, period.key, period.starts_at, period.ends_at, period.zone
+    )
     read_statement(statement)
     Templates.of_campaign(campaign, template_root)
     with closing(open_ledger(settings)) as ledger:

@@ -24,25 +24,28 @@ class Plan(str, Enum):
     NEW = "new"
     ALREADY_SENT = "already sent"
     CONTENT_CHANGED = "content changed since it was sent"
+    IN_FLIGHT = "being sent right now"
     IN_DOUBT = "held as in doubt"
     REJECTED = "rejected for good"
     CANCELLED = "cancelled"
     INVALID = "invalid"
 
 
-def plan_of(delivery: Delivery, entry: Entry | None) -> Plan:
-    """Return what delivering would do, given the ledger's row (None: there is none)."""
+def plan_of(fingerprint: str, entry: Entry | None) -> Plan:
+    """Return what delivering would do.
+
+    :param fingerprint: of the mail as it would be. :param entry: the ledger's row; None: there is none.
+    """
     if entry is None or entry.state is State.RELEASED:
         return Plan.NEW
     if entry.state is State.SENT:
-        same = entry.fingerprint == delivery.message.fingerprint
-        return Plan.ALREADY_SENT if same else Plan.CONTENT_CHANGED
+        return Plan.ALREADY_SENT if entry.fingerprint == fingerprint else Plan.CONTENT_CHANGED
+    if entry.state is State.SENDING and not entry.overdue:
+        return Plan.IN_FLIGHT
     return {State.REJECTED: Plan.REJECTED, State.CANCELLED: Plan.CANCELLED}.get(entry.state, Plan.IN_DOUBT)
 
 
-def preview_all(
-    makers: Sequence[Callable[[], Delivery]], ledger: Ledger, *, folder_uri: str | None
-) -> dict[str, Any]:
+def preview_all(makers: Sequence[Callable[[], Delivery]], ledger: Ledger, *, folder_uri: str | None) -> dict[str, Any]:
     """Render every mail, and say what delivering would do.
 
     :param folder_uri: the rendered mails go into ``preview/`` below it, named by key; None: nowhere.
@@ -56,7 +59,7 @@ def preview_all(
             log.warning("%s", complaint)
             counts[Plan.INVALID] += 1
             continue
-        plan = plan_of(delivery, next(ledger.find([delivery.key]), None))
+        plan = plan_of(delivery.message.fingerprint, next(ledger.find([delivery.key]), None))
         counts[plan] += 1
         if folder_uri:
             _write(delivery, plan, folder_uri)

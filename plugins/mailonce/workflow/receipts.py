@@ -30,21 +30,25 @@ class TaskStateReceipts:
         """See :class:`mailonce.receipts.ReceiptStore`."""
         try:
             with self._lock:
-                self._write({**self._read(), receipt.key: receipt.message_id})
+                self._write({**self._read(), receipt.message_id: receipt.key})
         except Exception:
             # Something else is wrong already, and must not be hidden by this.
-            log.exception("the receipt for key %s (message %s) is kept only in this log", receipt.key, receipt.message_id)
+            log.exception(
+                "the receipt for key %s (message %s) is kept only in this log", receipt.key, receipt.message_id
+            )
 
     def kept(self) -> Sequence[Receipt]:
         """See :class:`mailonce.receipts.ReceiptStore`."""
-        return [Receipt(key=key, message_id=value, evidence="kept receipt") for key, value in self._read().items()]
+        kept = self._read().items()
+        return [Receipt(key=key, message_id=message_id, evidence="kept receipt") for message_id, key in kept]
 
-    def forget(self, key: str) -> None:
+    def forget(self, receipt: Receipt) -> None:
         """See :class:`mailonce.receipts.ReceiptStore`."""
         with self._lock:
-            self._write({name: value for name, value in self._read().items() if name != key})
+            self._write({name: value for name, value in self._read().items() if name != receipt.message_id})
 
     def _read(self) -> dict[str, str]:
+        # Key by message id: a key with two messages is just what must not be forgotten.
         found: Any = self._store.get(NAME, {}) if self._store is not None else {}
         return dict(found)
 

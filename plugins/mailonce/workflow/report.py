@@ -17,6 +17,7 @@ from mailonce.errors import RecipientsUnresolved
 from mailonce.ledgers.base import Ledger
 from mailonce.states import State
 from mailonce.workflow.connections import open_ledger
+from mailonce.workflow.preview import Plan, plan_of
 from mailonce.workflow.settings import Settings
 from mailonce.workflow.snapshot import PlannedRow, Snapshot, folder
 
@@ -52,14 +53,14 @@ class Report:
         return json.dumps({**facts, **fields}, indent=2, ensure_ascii=False)
 
 
-def compile_report(snapshot: Snapshot, ledger: Ledger) -> Report:
-    """Ask the ledger what became of everybody in a snapshot."""
+def compile_report(snapshot: Snapshot, ledger: Ledger, *, dry_run: bool = False) -> Report:
+    """Ask the ledger what became of everybody in a snapshot; after a dry run, what would."""
     report = Report()
     rows = snapshot.rows()
     while some := list(islice(rows, _KEYS_PER_QUESTION)):
         entries = {entry.key: entry for entry in ledger.find(row.key for row in some)}
         for planned in some:
-            _count(report, planned, entries.get(planned.key))
+            (_count_plan if dry_run else _count)(report, planned, entries.get(planned.key))
     for reject in snapshot.rejects():
         report.counts[_INVALID] += 1
         why = f"{reject['field']}: {reject['reason']}. {reject['remedy']}"
@@ -79,7 +80,7 @@ def report_run(snapshot_uri: str | None, *, run_id: str, dry_run: bool) -> dict[
     settings = Settings.load()
     snapshot = Snapshot(snapshot_uri)
     with closing(open_ledger(settings)) as ledger:
-        report = compile_report(snapshot, ledger)
+        report = compile_report(snapshot, ledger, dry_run=dry_run)
     file = folder(snapshot_uri) / ("plan.json" if dry_run else "report.json")
     manifest = snapshot.manifest
     facts = {
@@ -113,6 +114,14 @@ def _count(report: Report, planned: PlannedRow, entry: Entry | None) -> None:
         report.exceptions.append({"recipient_id": planned.row.recipient_id, "state": name, "why": why})
 
 
+def _count_plan(report: Report, planned: PlannedRow, entry: Entry | None) -> None:
+    plan = plan_of(planned.fingerprint, entry)
+    report.counts[plan.value] += 1
+    if plan not in (Plan.NEW, Plan.ALREADY_SENT, Plan.CANCELLED):
+        why = (entry.error if entry else None) or "see the delivery in the ledger"
+        report.exceptions.append({"recipient_id": planned.row.recipient_id, "state": plan.value, "why": why})
+
+
 def _say(report: Report, file: str) -> None:
     log.info("%s. Full report: %s", _in_words(report.counts), file)
     for duplicate in report.duplicates:
@@ -125,4 +134,5 @@ def _say(report: Report, file: str) -> None:
 
 def _in_words(counts: Counter[str]) -> str:
     order: Sequence[str] = [*(state.value for state in State), _INVALID, _NOT_YET]
-    return ", ".join(f"{counts[name]} {name}" for name in order if counts[name]) or "nobody to mail"
+    known = sorted(counts, key=lambda name: order.index(name) if name in order else -1)
+    return ", ".join(f"{counts[name]} {name}" for name in known if counts[name]) or "nobody to mail"

@@ -57,7 +57,7 @@ class Backoff:
 NEVER = Backoff(count=0)
 
 RETRIES: Mapping[type[BaseException], Backoff] = {
-    # failure                 retries    first delay                  each × , at most
+    # failure                 retries    first delay                  each times, at most
     Throttled: Backoff(count=10, delay=timedelta(seconds=2), growth=2, cap=timedelta(minutes=5)),
     NeverLeft: Backoff(count=8, delay=timedelta(seconds=5), growth=2, cap=timedelta(minutes=10)),
     InFlight: Backoff(count=5, delay=timedelta(seconds=20), growth=2, cap=timedelta(minutes=2), jitter=0.2),
@@ -92,7 +92,9 @@ class DeliveryRetryPolicy(RetryPolicy):
     def backoff(self, error: BaseException) -> Backoff:
         """Return the row for an error; for a batch, the row that is tried again most patiently."""
         if isinstance(error, BatchIncomplete):
-            return max((self.backoff(one) for one in error.errors), key=lambda row: (row.count > 0, row.delay, row.count))
+            return max(
+                (self.backoff(one) for one in error.errors), key=lambda row: (row.count > 0, row.delay, row.count)
+            )
         return next(self.table[kind] for kind in type(error).__mro__ if kind in self.table)
 
     def evaluate(

@@ -158,9 +158,12 @@ def _address(name: str, text: str) -> str:
     """Return the text if it holds one address. A wrong one would have every mail refused, for good."""
     try:
         refuse_control_characters(name, text)
-        recipient_address(parseaddr(text)[1])
+        address = parseaddr(text)[1]
+        recipient_address(address if text.endswith((address, f"<{address}>")) else text)
     except InvalidInput as error:
-        raise _wrong(name, f"{text!r} holds no usable address: {error.reason}", "Write it as Name <a@example.com>") from error
+        raise _wrong(
+            name, f"{text!r} holds no usable address: {error.reason}", "Write it as Name <a@example.com>"
+        ) from error
     return text
 
 
@@ -168,7 +171,7 @@ def _wrong(name: str, reason: str, remedy: str) -> InvalidInput:
     return InvalidInput(field=f"setting [{SECTION}] {name}", reason=reason, remedy=remedy)
 
 
-_READERS: Mapping[str, Callable[[str, str], Any]] = {"int": _whole_number, "str": lambda name, text: text}
+_READERS: Mapping[str, Callable[[str, str], Any]] = {"int": _whole_number, "str": lambda _name, text: text}
 _LEAST = {
     "concurrency": 1,
     "claim_window": 5,

@@ -3,7 +3,7 @@
 A snapshot is a folder named after its own content::
 
     <snapshot_uri>/<campaign>/<period>/<edition>/<digest>/
-        rows.jsonl        one recipient a line: key, recipient_id, email, fields
+        rows.jsonl        one recipient a line: key, fingerprint, recipient_id, email, fields
         rejects.jsonl     one refused row a line: row, field, reason, remedy
         manifest.json     where each chunk of rows.jsonl begins and ends, and its digest
 
@@ -71,22 +71,24 @@ class Manifest:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRow:
-    """A row and the key of its delivery."""
+    """A row, and what its mail was when it was planned.
+
+    :param key: of its delivery. :param fingerprint: of its content.
+    """
 
     key: str
+    fingerprint: str
     row: Row
 
     def to_line(self) -> bytes:
         """Return one line of ``rows.jsonl``."""
-        row = self.row
-        return encode_fields({"key": self.key, "recipient_id": row.recipient_id, "email": row.email, "fields": row.fields}) + b"\n"
+        return encode_fields({"key": self.key, "fingerprint": self.fingerprint, **vars(self.row)}) + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> PlannedRow:
         """Read back what :meth:`to_line` wrote."""
         value = decode_fields(line)
-        key = value.pop("key")
-        return cls(key=key, row=Row(**value))
+        return cls(key=value.pop("key"), fingerprint=value.pop("fingerprint"), row=Row(**value))
 
 
 class Snapshot:

@@ -124,9 +124,9 @@ def _spool_row(
         return
     try:
         row = read_row(raw, number=number)
-        key = maker.delivery(row).key
-        if spool.first_time(f"key {key}"):
-            spool.plan(PlannedRow(key=key, row=row))
+        delivery = maker.delivery(row)
+        if spool.first_time(f"key {delivery.key}"):
+            spool.plan(PlannedRow(key=delivery.key, fingerprint=delivery.message.fingerprint, row=row))
         else:
             spool.reject(_same_key(row.recipient_id))
     except InvalidInput as complaint:

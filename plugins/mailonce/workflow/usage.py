@@ -70,7 +70,9 @@ def bind(statement: str, style: str, values: Mapping[str, Any]) -> tuple[str, An
 
     def placeholder(name: str) -> str:
         order.append(name)
-        return {"named": f":{name}", "pyformat": f"%({name})s", "format": "%s", "numeric": f":{len(order)}"}.get(style, "?")
+        return {"named": f":{name}", "pyformat": f"%({name})s", "format": "%s", "numeric": f":{len(order)}"}.get(
+            style, "?"
+        )
 
     percent = style in ("format", "pyformat")
     pieces: list[str] = []

@@ -45,6 +45,7 @@ class PostgresLedger:
         connections: int = 1,
         patience: timedelta = timedelta(seconds=30),
     ) -> None:
+        self._conninfo = conninfo
         self._table = Table(table)
         self._patience = patience
         self._pool: ConnectionPool[Connection] = ConnectionPool(
@@ -138,6 +139,9 @@ class PostgresLedger:
         self._pool.close()
 
     def _migrate(self, connection: Connection) -> bool:
+        # Looked at first: a role that may only read and write rows must not be asked to create what exists.
+        if self._versions(connection) == set(migrations()):
+            return False
         with connection.transaction():
             # One at a time; whoever waited finds the work done.
             connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"mailonce {self._table.name}"])
@@ -145,7 +149,7 @@ class PostgresLedger:
                 "CREATE TABLE IF NOT EXISTS {versions} "
                 "(version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
             ))  # fmt: skip
-            done = {row["version"] for row in connection.execute(self._table.into("SELECT version FROM {versions}"))}
+            done = self._versions(connection)
             if unknown := done - set(migrations()):
                 raise LedgerUnusable(
                     f"table {self._table.name} is of version {max(unknown)}, newer than this mailonce: upgrade mailonce"
@@ -156,6 +160,15 @@ class PostgresLedger:
                     connection.execute(self._table.into("INSERT INTO {versions} (version) VALUES (%s)"), [version])
                     log.info("ledger table %s: migration %04d applied", self._table.name, version)
             return not done
+
+    def _versions(self, connection: Connection) -> set[int]:
+        """Return the migrations that are applied."""
+        exists = connection.execute(
+            "SELECT to_regclass(%s)::text AS name", [self._table.derived("_versions").as_string()]
+        )
+        if (row := exists.fetchone()) is None or row["name"] is None:
+            return set()
+        return {row["version"] for row in connection.execute(self._table.into("SELECT version FROM {versions}"))}
 
     def _one(self, name: str, values: Mapping[str, Any], patience: timedelta | None = None) -> Entry | None:
         statement = self._statement(name)
@@ -193,10 +206,19 @@ class PostgresLedger:
                             )
                         return work(connection)
         except (*_AWAY, PoolClosed) as error:
-            raise LedgerUnavailable(f"the PostgreSQL ledger is not reachable: {error}") from error
+            raise LedgerUnavailable(f"the PostgreSQL ledger is not reachable: {self._cause(error)}") from error
         except psycopg.Error as error:
             raise LedgerUnusable(f"the PostgreSQL ledger refused: {error}") from error
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _cause(self, error: Exception) -> Exception:
+        """Return why no connection comes: the pool only says that it waited."""
+        if isinstance(error, PoolTimeout):
+            try:
+                psycopg.connect(self._conninfo, connect_timeout=5).close()
+            except psycopg.Error as cause:
+                return cause
+        return error
 
     def _pool_opened(self) -> ConnectionPool[Connection]:
         # Opened late: an operator is built when the Dag file is parsed, and nothing may be asked then.

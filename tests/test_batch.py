@@ -1,0 +1,140 @@
+"""A batch: each recipient's trouble is their own, a retry touches only the unresolved, and a blocked run stops."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from mailonce import batch
+from mailonce.batch import deliver_all
+from mailonce.delivery import Delivery
+from mailonce.errors import BatchIncomplete, InDoubt, InvalidInput, MailonceError, Rejected, RunBlocked, Throttled
+from mailonce.messages.message import Message
+from mailonce.protocol import Result, Tools
+from mailonce.receipts import ReceiptsInMemory
+from tests.fakes import MemoryLedger, make_delivery
+
+TROUBLE: Mapping[str, MailonceError] = {
+    "throttled": Throttled("slow down"),
+    "rejected": Rejected("no such mailbox"),
+    "lost": InDoubt("no answer"),
+}
+
+
+class Provider:
+    """Accepts everybody but those whose id says otherwise; counts who was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.trouble = dict(TROUBLE)
+        self.lock = threading.Lock()
+
+    def send(self, message: Message, *, tags: Mapping[str, str], before_signing: Callable[[], None]) -> str:
+        before_signing()
+        recipient = message.to.partition("@")[0]
+        with self.lock:
+            self.asked[recipient] += 1
+        if error := self.trouble.get(recipient.partition("-")[0]):
+            raise error
+        return f"message for {recipient}"
+
+
+@pytest.fixture
+def provider() -> Provider:
+    return Provider()
+
+
+@pytest.fixture
+def tools(provider: Provider) -> Tools:
+    return Tools(ledger=MemoryLedger(), provider=provider, receipts=ReceiptsInMemory(), by="test")
+
+
+def makers(*recipients: str) -> list[Callable[[], Delivery]]:
+    def maker(recipient: str) -> Callable[[], Delivery]:
+        def make() -> Delivery:
+            if recipient.startswith("invalid"):
+                raise InvalidInput(row=recipient, field="email", reason="is empty", remedy="Give one")
+            return make_delivery(recipient)
+
+        return make
+
+    return [maker(recipient) for recipient in recipients]
+
+
+EVERYBODY = [f"fine-{number}" for number in range(20)] + ["throttled-1", "rejected-1", "lost-1", "invalid-1"]
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 64])
+def test_one_recipients_trouble_stops_nobody_else(tools: Tools, provider: Provider, concurrency: int) -> None:
+    with pytest.raises(BatchIncomplete) as caught:
+        deliver_all(makers(*EVERYBODY), tools, concurrency=concurrency)
+    assert sorted(type(error).__name__ for error in caught.value.errors) == [
+        "InDoubt", "InvalidInput", "Rejected", "Throttled",
+    ]  # fmt: skip
+    assert caught.value.total == 24
+    assert sum(provider.asked[recipient] for recipient in EVERYBODY if recipient.startswith("fine")) == 20
+    for name in ("throttled-1", "rejected-1", "lost-1", "invalid-1"):
+        assert name in str(caught.value)
+
+
+def test_a_retry_touches_only_the_unresolved(tools: Tools, provider: Provider) -> None:
+    with pytest.raises(BatchIncomplete):
+        deliver_all(makers(*EVERYBODY), tools, concurrency=4)
+    asked = provider.asked.copy()
+    provider.trouble.clear()
+    with pytest.raises(BatchIncomplete) as caught:
+        deliver_all(makers(*EVERYBODY), tools, concurrency=4)
+    assert provider.asked - asked == Counter({"throttled-1": 1})
+    assert len(caught.value.errors) == 3
+
+
+def test_finished_again_is_all_replays(tools: Tools, provider: Provider) -> None:
+    everybody = makers(*EVERYBODY[:20])
+    assert deliver_all(everybody, tools, concurrency=4).results == {Result.SENT: 20}
+    assert deliver_all(everybody, tools, concurrency=4).results == {Result.ALREADY_SENT: 20}
+    assert provider.asked.total() == 20
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_blocked_run_claims_nothing_further(
+    tools: Tools, provider: Provider, concurrency: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider.trouble["blocked"] = RunBlocked("sending is paused")
+    recipients = ["blocked-0", *[f"fine-{number}" for number in range(50)]]
+    with pytest.raises(BatchIncomplete) as caught:
+        deliver_all(makers(*recipients), tools, concurrency=concurrency)
+    assert isinstance(caught.value.errors[0], RunBlocked)
+    # At most those that were under way beside it.
+    assert provider.asked.total() <= 2 * concurrency
+    assert "were not tried: the run is blocked" in caplog.text
+
+
+def test_of_one_alone_its_own_error_is_raised(tools: Tools) -> None:
+    with pytest.raises(Rejected, match="no such mailbox") as caught:
+        deliver_all(makers("rejected-1"), tools)
+    assert caught.value.recipient_id == "rejected-1"
+
+
+def test_what_nobody_foresaw_is_not_taken_for_a_recipients_trouble(tools: Tools) -> None:
+    def broken() -> Delivery:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        deliver_all([*makers("fine-1"), broken], tools, concurrency=2)
+
+
+def test_an_empty_batch_is_done(tools: Tools) -> None:
+    assert deliver_all([], tools, concurrency=4).done == 0
+
+
+def test_progress_is_said_while_it_runs(
+    tools: Tools, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(batch, "PROGRESS_SECONDS", 0.0)
+    with caplog.at_level(logging.INFO, logger="mailonce.batch"):
+        deliver_all(makers(*EVERYBODY[:20]), tools, concurrency=2)
+    assert "10 of 20 done (0 unresolved)" in caplog.text

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import logging
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailonce.delivery import Conclusion, Decision, Receipt, Timing
+from mailonce.errors import RecipientsUnresolved
+from mailonce.states import State
+from mailonce.workflow import report as report_module
+from mailonce.workflow.report import NAMES_IN_LOG, compile_report, report_run
+from tests.fakes import MemoryLedger, make_claim
+
+SETTLED_AT_ONCE = Timing(window=timedelta(0), settle=timedelta(0))
+
+
+@pytest.fixture
+def ledger(monkeypatch: pytest.MonkeyPatch) -> MemoryLedger:
+    made = MemoryLedger()
+    monkeypatch.setattr(report_module, "open_ledger", lambda _: made)
+    return made
+
+
+def bring_to(ledger: MemoryLedger, delivery: Any, state: State, **facts: Any) -> None:
+    """Give a delivery this state, by the moves that the protocol allows."""
+    claim = make_claim(delivery, timing=SETTLED_AT_ONCE)
+    ledger.claim(claim)
+    if state is State.SENT:
+        facts.setdefault("message_id", "m-1")
+    learned = State.REJECTED if state is State.CANCELLED else state
+    if learned is not State.SENDING:
+        ledger.conclude(delivery.key, claim.token, Conclusion(state=learned, **facts))
+    if state is State.CANCELLED:
+        ledger.decide(delivery.key, Decision(state=state, by="support", reason="asked us not to"))
+
+
+@pytest.fixture
+def month(write: Any, make_row: Any, maker: Any, ledger: MemoryLedger) -> Any:
+    """A snapshot of one recipient a state, and of two rejects; each recipient's id is the state's name."""
+    from mailonce.messages.rows import read_row
+
+    rows = {state: make_row(state.value) for state in State}
+    for state, row in rows.items():
+        error = None if state in (State.SENDING, State.SENT) else f"{state.value} for a reason"
+        bring_to(ledger, maker.delivery(read_row(row)), state, **({"error": error} if error else {}))
+    return write(*rows.values(), make_row("untouched"), make_row("bad", email="nobody"), only=[
+        *(state.value for state in State), "untouched", "bad", "missing",
+    ])  # fmt: skip
+
+
+def test_everybody_is_counted_once(month: Any, ledger: MemoryLedger) -> None:
+    report = compile_report(month, ledger)
+    assert report.counts == {**{state.value: 1 for state in State}, "not yet": 1, "invalid": 2}
+    assert sum(report.counts.values()) == month.manifest.recipients + month.manifest.rejects
+
+
+def test_whoever_has_no_confirmed_mail_is_named_with_the_reason(month: Any, ledger: MemoryLedger) -> None:
+    named = {one["recipient_id"]: (one["state"], one["why"]) for one in compile_report(month, ledger).exceptions}
+    assert set(named) == {"SENDING", "RELEASED", "REJECTED", "IN_DOUBT", "untouched", "bad", "missing"}
+    assert named["REJECTED"] == ("REJECTED", "REJECTED for a reason")
+    assert named["untouched"] == ("not yet", "never claimed: see the log of its task")
+    assert named["bad"][0] == "invalid"
+    assert named["bad"][1].startswith("email: ")
+    assert named["missing"][1].startswith("recipients: asked for, but")
+
+
+def test_a_duplicate_is_named(month: Any, ledger: MemoryLedger, caplog: pytest.LogCaptureFixture) -> None:
+    (sent,) = (planned for planned in month.rows() if planned.row.recipient_id == "SENT")
+    ledger.witness(Receipt(key=sent.key, message_id="m-2", evidence="event"))
+    assert compile_report(month, ledger).duplicates == ["SENT"]
+    with pytest.raises(RecipientsUnresolved):
+        report_run(month.uri, run_id="r", dry_run=False)
+    assert "SENT was accepted twice by the provider" in caplog.text
+
+
+def test_more_recipients_than_are_asked_for_at_a_time(
+    write: Any, make_row: Any, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_module, "_KEYS_PER_QUESTION", 2)
+    assert compile_report(write(*map(make_row, range(5))), ledger).counts == {"not yet": 5}
+    assert ledger.calls.count("find") == 3
+
+
+class TestRun:
+    def test_fails_with_counts_and_the_place_of_the_names(self, month: Any, ledger: MemoryLedger) -> None:
+        with pytest.raises(RecipientsUnresolved, match="7 of 9 recipients have no confirmed mail") as caught:
+            report_run(month.uri, run_id="manual__1", dry_run=False)
+        assert "1 SENT" in str(caught.value)
+        assert "2 invalid" in str(caught.value)
+        file = Path(month.uri.removeprefix("file://")) / "report.json"
+        assert str(file) in str(caught.value).replace("file://", "")
+        stored = json.loads(file.read_text())
+        assert (stored["run_id"], stored["dry_run"], stored["planned"]) == ("manual__1", False, 7)
+        assert (stored["campaign"], stored["period"], stored["edition"]) == ("usage", "2026-10", "original")
+        assert len(stored["exceptions"]) == 7
+        assert "ann@example.com" not in file.read_text()
+
+    @pytest.mark.parametrize(("tolerated", "fails"), [("0", True), ("6", True), ("7", False)])
+    def test_as_many_as_are_tolerated(
+        self, month: Any, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch, tolerated: str, fails: bool
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW__MAILONCE__TOLERATED_FAILURES", tolerated)
+        if fails:
+            with pytest.raises(RecipientsUnresolved):
+                report_run(month.uri, run_id="r", dry_run=False)
+        else:
+            assert report_run(month.uri, run_id="r", dry_run=False)["SENT"] == 1
+
+    def test_a_dry_run_never_fails_and_has_a_file_of_its_own(self, month: Any, ledger: MemoryLedger) -> None:
+        result = report_run(month.uri, run_id="r", dry_run=True)
+        assert result["report"].endswith("/plan.json")
+        assert not (Path(month.uri.removeprefix("file://")) / "report.json").exists()
+
+    def test_what_goes_to_airflow_is_small_and_plain(self, write: Any, make_row: Any, maker: Any, ledger: Any) -> None:
+        from mailonce.messages.rows import read_row
+
+        bring_to(ledger, maker.delivery(read_row(make_row())), State.SENT)
+        result = report_run(write(make_row()).uri, run_id="r", dry_run=False)
+        assert set(result) == {"SENT", "report"}
+        assert json.loads(json.dumps(result)) == result
+
+    def test_an_empty_month_succeeds(self, write: Any, ledger: Any, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.INFO):
+            assert set(report_run(write().uri, run_id="r", dry_run=False)) == {"report"}
+        assert "nobody to mail" in caplog.text
+
+    @pytest.mark.parametrize("uri", [None, ""])
+    def test_without_a_snapshot_nobody_was_mailed(self, uri: str | None) -> None:
+        with pytest.raises(RecipientsUnresolved, match="no snapshot was written"):
+            report_run(uri, run_id="r", dry_run=False)
+
+    def test_the_log_names_only_the_first(
+        self, write: Any, make_row: Any, ledger: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with pytest.raises(RecipientsUnresolved):
+            report_run(write(*map(make_row, range(NAMES_IN_LOG + 7))).uri, run_id="r", dry_run=False)
+        assert caplog.text.count("never claimed") == NAMES_IN_LOG

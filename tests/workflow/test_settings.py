@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailonce.errors import InvalidInput
+from mailonce.protocol import InDoubtPolicy
+from mailonce.workflow.settings import Settings
+
+VALUES: dict[str, tuple[str, Any]] = {
+    "ledger_conn_id": ("books", "books"),
+    "ledger_table": ("mail.ledger", "mail.ledger"),
+    "usage_conn_id": ("warehouse", "warehouse"),
+    "aws_conn_id": ("mail", "mail"),
+    "region_name": ("eu-west-1", "eu-west-1"),
+    "sender": ("Billing <billing@example.com>", "Billing <billing@example.com>"),
+    "reply_to": ("help@example.com, Desk <desk@example.com>", "help@example.com, Desk <desk@example.com>"),
+    "configuration_set": ("statements", "statements"),
+    "events_queue_url": ("https://sqs/1/events", "https://sqs/1/events"),
+    "in_doubt": ("resend", "resend"),
+    "timezone": ("Europe/Berlin", "Europe/Berlin"),
+    "snapshot_uri": ("s3://bucket/mail", "s3://bucket/mail"),
+    "template_root": ("/srv/templates", "/srv/templates"),
+    "message_url": ("https://mail/{message_id}", "https://mail/{message_id}"),
+    "concurrency": ("3", 3),
+    "claim_window": ("30", 30),
+    "settle_after": ("0", 0),
+    "record_patience": ("0", 0),
+    "retention_days": ("400", 400),
+    "tolerated_failures": ("5", 5),
+}
+
+
+def set_in_environment(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"AIRFLOW__MAILONCE__{name.upper()}", value)
+
+
+def test_every_setting_is_in_the_table() -> None:
+    assert set(VALUES) == {setting.name for setting in fields(Settings)}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_the_environment_sets_each(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    text, value = VALUES[name]
+    assert getattr(Settings.load(), name) != value
+    set_in_environment(monkeypatch, **{name: f" {text} "})
+    assert getattr(Settings.load(), name) == value
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_an_override_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    text, value = VALUES[name]
+    set_in_environment(monkeypatch, **{name: {"in_doubt": "hold", "timezone": "UTC"}.get(name, "77")})
+    assert getattr(Settings.load({name: value}), name) == value
+    assert getattr(Settings.load({name: text}), name) == value, "as text, as a template renders it"
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+@pytest.mark.parametrize("name", ["sender", "in_doubt", "concurrency", "timezone"])
+def test_an_empty_override_or_variable_does_not_count(monkeypatch: pytest.MonkeyPatch, name: str, nothing: Any) -> None:
+    text, value = VALUES[name]
+    set_in_environment(monkeypatch, **{name: text})
+    assert getattr(Settings.load({name: nothing}), name) == value
+    set_in_environment(monkeypatch, **{name: "  "})
+    assert getattr(Settings.load(), name) == getattr(Settings(), name)
+
+
+def test_zero_is_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_in_environment(monkeypatch, tolerated_failures="5")
+    assert Settings.load({"tolerated_failures": 0}).tolerated_failures == 0
+
+
+def test_folders_have_a_place_even_when_nobody_sets_them() -> None:
+    from airflow.configuration import AIRFLOW_HOME, conf
+
+    settings = Settings.load()
+    assert settings.snapshot_uri == f"file://{AIRFLOW_HOME}/mailonce/snapshots"
+    assert Path(settings.template_root) == Path(conf.get("core", "dags_folder")).parent / "include" / "templates"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("in_doubt", "guess", "neither hold nor resend"),
+        ("in_doubt", "HOLD", "neither hold nor resend"),
+        ("timezone", "Mars/Olympus", "is not a time zone"),
+        ("concurrency", "0", "0 is less than 1"),
+        ("concurrency", "many", "'many' is not a whole number"),
+        ("concurrency", "1.5", "is not a whole number"),
+        ("claim_window", "4", "4 is less than 5"),
+        ("settle_after", "-1", "-1 is less than 0"),
+        ("record_patience", "-1", "-1 is less than 0"),
+        ("retention_days", "-1", "-1 is less than 0"),
+        ("tolerated_failures", "all", "is not a whole number"),
+    ],
+)
+@pytest.mark.parametrize("where", ["environment", "override"])
+def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, where: str, name: str, value: str, reason: str) -> None:
+    overrides = {name: value} if where == "override" else {}
+    if not overrides:
+        set_in_environment(monkeypatch, **{name: value})
+    with pytest.raises(InvalidInput, match=reason) as caught:
+        Settings.load(overrides)
+    assert name in caught.value.field
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("concurrency", 2.5), ("concurrency", [8]), ("reply_to", ["a@example.com"]), ("sender", 7)]
+)
+def test_an_override_of_another_type_is_named(name: str, value: Any) -> None:
+    with pytest.raises(InvalidInput, match="is not of type") as caught:
+        Settings.load({name: value})
+    assert caught.value.field == f"setting [mailonce] {name}"
+
+
+def test_a_path_is_a_text(tmp_path: Path) -> None:
+    assert Settings.load({"template_root": tmp_path}).template_root == str(tmp_path)
+
+
+@pytest.mark.parametrize("sender", ["", "  ", "Billing", "billing@", "a@b.co\r\nBcc: c@d.co", "Billing <billing>"])
+def test_a_sender_that_would_have_every_mail_refused(sender: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Settings(sender=sender).required_sender()
+    assert caught.value.field == "setting [mailonce] sender"
+
+
+@pytest.mark.parametrize(
+    ("reply_to", "addresses"),
+    [
+        ("", ()),
+        (" , ", ()),
+        ("help@example.com", ("help@example.com",)),
+        ("help@example.com,, Desk <desk@example.com> ", ("help@example.com", "Desk <desk@example.com>")),
+    ],
+)
+def test_reply_addresses(reply_to: str, addresses: tuple[str, ...]) -> None:
+    assert Settings(reply_to=reply_to).reply_addresses == addresses
+
+
+@pytest.mark.parametrize("reply_to", ["help", "help@example.com, desk", "help@example.com;desk@example.com"])
+def test_a_reply_address_that_would_have_every_mail_refused(reply_to: str) -> None:
+    with pytest.raises(InvalidInput, match=r"reply_to: .* holds no usable address"):
+        _ = Settings(reply_to=reply_to).reply_addresses
+
+
+def test_what_the_protocol_is_given() -> None:
+    settings = Settings(claim_window=30, settle_after=600, record_patience=60, retention_days=2, in_doubt="resend")
+    timing = settings.timing
+    assert (timing.window, timing.settle) == (timedelta(seconds=30), timedelta(minutes=10))
+    assert (timing.record_patience, timing.retention) == (timedelta(minutes=1), timedelta(days=2))
+    assert settings.in_doubt_policy is InDoubtPolicy.RESEND
+    assert Settings().timing.retention is None
+    assert Settings().in_doubt_policy is InDoubtPolicy.HOLD
