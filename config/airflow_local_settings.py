@@ -10,14 +10,15 @@ import airflow.providers.amazon.aws.hooks.base_aws
 import airflow.sdk.lineage
 import boto3
 import jinja2.ext
+import upath.implementations.local
+from airflow.sdk import DAG, BaseSensorOperator, CronTriggerTimetable, Param, get_current_context, task
+
 import mailonce.ledgers.dynamodb
 import mailonce.ledgers.postgres
 import mailonce.operators.ses
 import mailonce.workflow.delivering
 import mailonce.workflow.planning
 import mailonce.workflow.report
-import upath.implementations.local
-from airflow.sdk import DAG, BaseSensorOperator, CronTriggerTimetable, Param, get_current_context, task
 from mailonce.messages.templates import money
 from mailonce.workflow.aws import preload
 

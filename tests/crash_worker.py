@@ -34,9 +34,7 @@ def main() -> None:
         provider=SesProvider(client("sesv2", order["ses"], one_request())),
         receipts=ReceiptsInMemory(),
         by=f"process {os.getpid()}",
-        timing=Timing(
-            window=timedelta(seconds=order["window"]), settle=timedelta(seconds=order.get("settle", 1200))
-        ),
+        timing=Timing(window=timedelta(seconds=order["window"]), settle=timedelta(seconds=order.get("settle", 1200))),
         reached=reached,
     )
     try:

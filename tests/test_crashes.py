@@ -37,7 +37,9 @@ ENDS = {
 Order = dict[str, object]
 
 
-@pytest.fixture(params=[pytest.param("postgres", marks=pytest.mark.postgres), pytest.param("dynamodb", marks=pytest.mark.dynamodb)])
+@pytest.fixture(
+    params=[pytest.param("postgres", marks=pytest.mark.postgres), pytest.param("dynamodb", marks=pytest.mark.dynamodb)]
+)
 def order(request: pytest.FixtureRequest, ses: SesStandIn) -> Order:
     kind = request.param
     table = f"ledger_{uuid.uuid4().hex[:12]}"
@@ -47,7 +49,15 @@ def order(request: pytest.FixtureRequest, ses: SesStandIn) -> Order:
     else:
         local_aws: LocalAws = request.getfixturevalue("local_aws")
         ledger = local_aws.url
-    return {"kind": kind, "table": table, "ledger": ledger, "ses": ses.url, "recipient": RECIPIENT, "die_at": None, "window": 1}
+    return {
+        "kind": kind,
+        "table": table,
+        "ledger": ledger,
+        "ses": ses.url,
+        "recipient": RECIPIENT,
+        "die_at": None,
+        "window": 1,
+    }
 
 
 def work(order: Order, **changes: object) -> subprocess.Popen[str]:

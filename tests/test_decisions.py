@@ -49,9 +49,7 @@ ALLOWED = {
 
 @pytest.mark.parametrize("wanted", [State.SENT, State.RELEASED, State.CANCELLED])
 @pytest.mark.parametrize("before", State)
-def test_every_state_and_every_decision(
-    ledger: MemoryLedger, clock: FakeClock, before: State, wanted: State
-) -> None:
+def test_every_state_and_every_decision(ledger: MemoryLedger, clock: FakeClock, before: State, wanted: State) -> None:
     stands(ledger, before)
     timing = Timing()
     if before is not State.SENDING:

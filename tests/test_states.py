@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mailonce.delivery import Conclusion
 from mailonce.states import ALLOWED, State, may_follow
 
 
@@ -49,3 +50,9 @@ def test_no_state_follows_itself() -> None:
 
 def test_the_value_is_the_name_that_is_stored() -> None:
     assert [state.value for state in State] == [state.name for state in State]
+
+
+@pytest.mark.parametrize("state", [State.SENDING, State.CANCELLED])
+def test_the_wire_teaches_nobody_what_only_a_claim_or_a_person_can_say(state: State) -> None:
+    with pytest.raises(ValueError, match=state.value):
+        Conclusion(state=state)

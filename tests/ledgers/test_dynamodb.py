@@ -73,12 +73,12 @@ def refusal(code: str, status: int = 400) -> Callable[[Any], AWSResponse]:
 
 
 @pytest.fixture
-def wire(aws: LocalAws) -> Wire:
+def wire(local_aws: LocalAws) -> Wire:
     # Few tries of boto3's own, whose pauses are long; ours follow.
     config = Config(retries={"total_max_attempts": 2, "mode": "standard"}, proxies={})
     client = boto3.client(
         "dynamodb",
-        endpoint_url=aws.url,
+        endpoint_url=local_aws.url,
         region_name=REGION,
         aws_access_key_id=ACCESS_KEY,
         aws_secret_access_key=SECRET_KEY,
@@ -278,7 +278,7 @@ def test_an_api_without_backups_is_good_enough(wire: Wire, table: str, caplog: p
     assert "point-in-time recovery could not be switched on" in caplog.text
 
 
-def test_eight_prepare_at_once_and_one_makes_it(aws: LocalAws, dynamodb_client: Any, table: str) -> None:
+def test_eight_prepare_at_once_and_one_makes_it(local_aws: LocalAws, dynamodb_client: Any, table: str) -> None:
     ledgers = [DynamoDBLedger(dynamodb_client, table=table) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda ledger: ledger.prepare(), ledgers))

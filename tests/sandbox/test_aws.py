@@ -45,7 +45,7 @@ def test_it_listens_on_loopback_only(aws: LocalAws) -> None:
         for connection in psutil.Process(pid).net_connections(kind="tcp")
         if connection.status == psutil.CONN_LISTEN
     ]
-    assert listening == ["127.0.0.1"]
+    assert set(listening) == {"127.0.0.1"}  # the session may have other servers of ours
 
 
 def test_a_proxy_in_the_environment_is_not_asked(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,9 +76,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[psycopg.Conne
         yield connection
 
 
-def use(
-    connection: sqlite3.Connection, used_at: str, quantity: object, metric: str = "compute_hours"
-) -> None:
+def use(connection: sqlite3.Connection, used_at: str, quantity: object, metric: str = "compute_hours") -> None:
     connection.execute("INSERT INTO usage_daily VALUES ('CUST-1', ?, ?, ?)", (used_at, metric, quantity))
 
 
@@ -148,14 +146,10 @@ def test_a_month_has_the_same_figures_whenever_the_sample_is_created(sample: sql
     assert run(sample) == before
 
 
-@pytest.mark.parametrize(
-    "today", [date(2026, 1, 1), date(2026, 3, 31), date(2028, 2, 29), date(2026, 12, 31)]
-)
+@pytest.mark.parametrize("today", [date(2026, 1, 1), date(2026, 3, 31), date(2028, 2, 29), date(2026, 12, 31)])
 def test_the_sample_is_the_three_whole_months_before_today(sqlite: sqlite3.Connection, today: date) -> None:
     create_sample_usage(sqlite, today, sqlite3.paramstyle)
-    days = [
-        row[0][:10] for row in sqlite.execute("SELECT DISTINCT used_at FROM usage_daily ORDER BY used_at")
-    ]
+    days = [row[0][:10] for row in sqlite.execute("SELECT DISTINCT used_at FROM usage_daily ORDER BY used_at")]
     first, last = months_before(today, 3)[0], today.replace(day=1)
     assert days[0] == first.isoformat()
     assert len(days) == (last - first).days
