@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailonce.canonical import digest
 from mailonce.errors import InvalidInput
-from mailonce.keys import ExpressionKey, Identity, content_key, digest, key_recipe, statement_key
+from mailonce.keys import ExpressionKey, Identity, content_key, key_recipe, statement_key
 from mailonce.messages.message import Message
 
 COMPOSED, DECOMPOSED = "Andr\u00e9", "Andre\u0301"

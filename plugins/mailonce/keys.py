@@ -6,9 +6,6 @@ restatement does not become a second mail; the fingerprint tells when the conten
 
 from __future__ import annotations
 
-import hashlib
-import json
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,20 +15,11 @@ import jmespath
 import jmespath.exceptions
 import jmespath.parser
 
+from mailonce.canonical import digest
 from mailonce.errors import InvalidInput
 
 if TYPE_CHECKING:
     from mailonce.messages.message import Message
-
-
-def digest(value: Any) -> str:
-    """Return the sha256, in hexadecimal, of ``value`` as canonical JSON.
-
-    Canonical: sorted names, no blanks, UTF-8, text in Unicode's composed form (NFC), so that the same value
-    gives the same digest on every machine and whichever way a database spells an accented letter.
-    """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.sha256(unicodedata.normalize("NFC", text).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

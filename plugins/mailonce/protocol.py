@@ -131,9 +131,9 @@ def deliver(delivery: Delivery, tools: Tools) -> tuple[Result, Entry]:
     if receipt := tools.unrecorded.get(delivery.key):
         tools.ledger.witness(receipt, delivery)
         tools.receipts.forget(receipt)
-    claim = Claim(delivery=delivery, timing=tools.timing, by=tools.by)
     while True:
         tools.reached(Step.BEFORE_CLAIM)
+        claim = Claim(delivery=delivery, timing=tools.timing, by=tools.by)
         # Started before the claim is written, so that it can only run out early, whatever the claim's answer took.
         fence = Fence(tools.timing.window)
         entry = tools.ledger.claim(claim)

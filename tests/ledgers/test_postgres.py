@@ -267,3 +267,30 @@ def test_a_month_in_progress_holds_no_connection(dsn: str, table: str) -> None:
         assert entry.token
         assert ledger.conclude(entry.key, entry.token, SENT)
     ledger.close()
+
+
+def test_a_role_that_may_create_nothing_is_enough_once_the_table_is_there(
+    ledger: PostgresLedger, hand: psycopg.Connection, dsn: str, table: str
+) -> None:
+    role = sql.Identifier(f"sender_{table}")
+    ledger.prepare()
+    hand.execute(sql.SQL("REVOKE CREATE ON SCHEMA public FROM public"))
+    hand.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'secret'").format(role))
+    hand.execute(sql.SQL("GRANT SELECT, INSERT, UPDATE ON {} TO {}").format(sql.Identifier(table), role))
+    hand.execute(sql.SQL("GRANT SELECT ON {} TO {}").format(sql.Identifier(f"{table}_versions"), role))
+    sender = PostgresLedger(psycopg.conninfo.make_conninfo(dsn, user=f"sender_{table}", password="secret"), table=table)
+    try:
+        assert sender.prepare() is False
+        claim = make_claim(make_delivery())
+        sender.claim(claim)
+        assert sender.conclude(claim.delivery.key, claim.token, SENT)
+    finally:
+        sender.close()
+
+
+def test_a_wrong_password_is_named(dsn: str, table: str) -> None:
+    wrong = psycopg.conninfo.make_conninfo(dsn, password="wrong")
+    ledger = PostgresLedger(wrong, table=table, patience=timedelta(seconds=1))
+    with pytest.raises(LedgerUnavailable, match="password authentication failed"):
+        ledger.prepare()
+    ledger.close()

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from mailonce.canonical import digest
 from mailonce.errors import InvalidInput
-from mailonce.keys import digest
 
 MAXIMUM_HEADERS = 15
 """As many own headers as Amazon SES takes in a message (SES v2 API reference, ``Message.Headers``)."""
