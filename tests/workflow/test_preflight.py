@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from mailonce.errors import InvalidInput, MailonceError, RunBlocked
+from mailonce.errors import InvalidInput, MailonceError, NeverLeft, RunBlocked
 from mailonce.messages.message import Message, StoredTemplate
 from mailonce.workflow import account
 from mailonce.workflow import preflight as preflight_module
@@ -56,9 +56,7 @@ def test_what_the_account_may_send(ask: AskAccount, qualities: dict[str, Any], f
     ("qualities", "settings", "reason"),
     [
         ({"sending_enabled": False}, {}, "sending is paused"),
-        ({"configuration_sets": ["other"]}, {}, r"refuses get_configuration_set \(NotFoundException"),
-        ({"verified_identities": ["else.example"]}, {}, "knows neither billing@mail.example.com nor mail.example.com"),
-        ({"verified_identities": ["ann@mail.example.com"]}, {}, "verify one of them first"),
+        ({"configuration_sets": ["other"]}, {}, "has no configuration set 'statements'"),
     ],
 )
 def test_what_blocks_the_run(ask: AskAccount, qualities: dict[str, Any], settings: dict[str, Any], reason: str) -> None:
@@ -72,11 +70,13 @@ def test_a_verified_address_domain_or_parent_domain_will_do(ask: AskAccount, ide
         assert ask(ses).left_today is None
 
 
-def test_an_identity_that_waits_for_verification_is_not_verified(ask: AskAccount) -> None:
+def test_an_identity_that_waits_for_verification_is_not_verified(
+    ask: AskAccount, caplog: pytest.LogCaptureFixture
+) -> None:
     with SesStandIn(verified_identities=[]) as ses:
         ask_client = account.ses_account_client
-        with pytest.raises(RunBlocked, match="knows neither"):
-            ask(ses)
+        ask(ses)
+        assert "knows neither billing@mail.example.com nor mail.example.com" in caplog.text
         ask_client(Settings()).create_email_identity(EmailIdentity="mail.example.com")
         with pytest.raises(RunBlocked, match=r"neither .* is verified for sending"):
             ask(ses)
@@ -88,11 +88,31 @@ def test_a_sender_without_an_address(ask: AskAccount, ses: SesStandIn, sender: s
         ask(ses, sender=sender)
 
 
-def test_an_account_that_cannot_be_reached_blocks_the_run(ask: AskAccount) -> None:
+def test_an_account_that_cannot_be_reached_is_asked_again_by_a_retry(ask: AskAccount) -> None:
     with SesStandIn() as ses:
         pass  # gone again
-    with pytest.raises(RunBlocked, match="SES cannot be asked"):
+    with pytest.raises(NeverLeft, match="SES cannot be asked"):
         ask(ses)
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, "404"), (503, "ServiceUnavailable"), (400, "BadRequestException")])
+def test_an_answer_that_says_nothing_blocks_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, status: int, code: str
+) -> None:
+    """A relay that speaks only SendEmail, or a service in trouble: the first mail will tell."""
+    operations = ("get_email_identity", "get_configuration_set", "get_account")
+    service = SimpleNamespace(**{name: refuse_with(code, status) for name in operations})
+    monkeypatch.setattr(account, "ses_account_client", lambda _: service)
+    assert check_account(Settings(sender=SENDER, configuration_set="statements")) == Account()
+    for name in operations:
+        assert f"ses:{name} could not be asked (the answer was {status} {code})" in caplog.text
+
+
+def test_refused_credentials_block_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = SimpleNamespace(get_email_identity=refuse_with("InvalidClientTokenId"))
+    monkeypatch.setattr(account, "ses_account_client", lambda _: service)
+    with pytest.raises(RunBlocked, match="InvalidClientTokenId"):
+        check_account(Settings(sender=SENDER))
 
 
 def test_what_is_worth_knowing_is_said(ask: AskAccount, caplog: pytest.LogCaptureFixture) -> None:
@@ -102,9 +122,9 @@ def test_what_is_worth_knowing_is_said(ask: AskAccount, caplog: pytest.LogCaptur
     assert "no configuration_set is set" in caplog.text
 
 
-def refuse_with(code: str) -> Any:
+def refuse_with(code: str, status: int = 403) -> Any:
     def call(**_: Any) -> Any:
-        response: Any = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+        response: Any = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
         raise ClientError(response, "Any")
 
     return call
@@ -118,7 +138,7 @@ def test_a_role_without_permission_is_told_and_goes_on(
     monkeypatch.setattr(account, "ses_account_client", lambda _: role)
     assert check_account(Settings(sender=SENDER, configuration_set="statements")) == Account()
     for name in operations:
-        assert f"the role may not call ses:{name}, so this is not checked" in caplog.text
+        assert f"ses:{name} could not be asked (the role may not call it), so this is not checked" in caplog.text
 
 
 class TestStoredTemplate:

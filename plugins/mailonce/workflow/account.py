@@ -6,11 +6,13 @@ import json
 import logging
 from dataclasses import dataclass
 from email.utils import parseaddr
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mailonce.errors import InvalidInput, RunBlocked
+from mailonce.errors import InvalidInput, NeverLeft, RunBlocked
+from mailonce.providers.ses_failures import proved_by
 from mailonce.workflow.connections import ses_account_client
 from mailonce.workflow.settings import Settings
 
@@ -38,14 +40,16 @@ def check_account(settings: Settings) -> Account:
     client = ses_account_client(settings)
     _check_sender(client, settings)
     if settings.configuration_set:
-        _ask(client, "get_configuration_set", ConfigurationSetName=settings.configuration_set)
+        name = settings.configuration_set
+        if _ask(client, "get_configuration_set", ConfigurationSetName=name) == {}:
+            raise RunBlocked(f"SES has no configuration set {name!r}.")
     else:
         log.warning(
             "no configuration_set is set: a mail whose answer is lost can only be settled by a person, because no "
             "event of the provider will tell whether it was accepted"
         )
     answer = _ask(client, "get_account")
-    if answer is None:
+    if not answer:
         return Account()
     if not answer.get("SendingEnabled", True):
         raise RunBlocked("sending is paused for this SES account (GetAccount: SendingEnabled is false).")
@@ -88,27 +92,38 @@ def _check_sender(client: Any, settings: Settings) -> None:
     # A verified domain covers its subdomains too.
     labels = domain.split(".")
     names = [address, *(".".join(labels[start:]) for start in range(max(1, len(labels) - 1)))]
-    answers = [_ask(client, "get_email_identity", missing_is_none=True, EmailIdentity=name) for name in names]
+    answers = [_ask(client, "get_email_identity", EmailIdentity=name) for name in names]
     known = [answer for answer in answers if answer]
     if known and not any(answer.get("VerifiedForSendingStatus") for answer in known):
         raise RunBlocked(f"neither {address} nor {domain} is verified for sending in SES.")
     if all(answer == {} for answer in answers):
-        raise RunBlocked(f"SES knows neither {address} nor {domain}: verify one of them first.")
+        # Another account may have lent its identity, which only the first mail can tell.
+        log.warning("this SES account knows neither %s nor %s: is one of them verified?", address, domain)
 
 
-def _ask(client: Any, operation: str, *, missing_is_none: bool = False, **arguments: Any) -> dict[str, Any] | None:
-    """Ask one question. :return: the answer; an empty one where nothing of that name exists; None: may not ask."""
+def _ask(client: Any, operation: str, **arguments: Any) -> dict[str, Any] | None:
+    """Ask one question.
+
+    :return: the answer; an empty one where nothing of that name exists; None where it could not be had, which is
+        said in the log and blocks nobody: the provider's answer to the first mail will say the same.
+    :raises mailonce.errors.RunBlocked: the credentials are refused.
+    :raises mailonce.errors.NeverLeft: SES is not reachable at this moment.
+    """
     try:
         answer: dict[str, Any] = getattr(client, operation)(**arguments)
         return answer
     except ClientError as error:
         code = error.response["Error"]["Code"]
-        if code in _NO_PERMISSION:
-            log.warning("the role may not call ses:%s, so this is not checked", operation)
-            return None
-        if code == "NotFoundException" and missing_is_none:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if code == "NotFoundException":
             return {}
-        said = error.response["Error"].get("Message", "")
-        raise RunBlocked(f"SES refuses {operation} ({code}: {said}).") from error
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) and code not in _NO_PERMISSION:
+            said = error.response["Error"].get("Message", "")
+            raise RunBlocked(f"SES refuses {operation} ({code}: {said}).") from error
+        why = "the role may not call it" if code in _NO_PERMISSION else f"the answer was {status} {code}"
+        log.warning("ses:%s could not be asked (%s), so this is not checked", operation, why)
+        return None
     except BotoCoreError as error:
-        raise RunBlocked(f"SES cannot be asked ({type(error).__name__}: {error}).") from error
+        proof = proved_by(error, sender="")
+        kind = RunBlocked if isinstance(proof, RunBlocked) else NeverLeft
+        raise kind(f"SES cannot be asked ({type(error).__name__}: {error}).") from error
