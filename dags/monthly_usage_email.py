@@ -19,7 +19,7 @@ CAMPAIGN = "monthly_usage"
 INCLUDE = Path(__file__).resolve().parent.parent / "include"
 STATEMENT = INCLUDE / "sql" / "monthly_usage.sql"
 TEMPLATES = INCLUDE / "templates"
-RETRY_POLICY = DeliveryRetryPolicy()
+RETRIES = DeliveryRetryPolicy().task_arguments
 
 PARAMETERS = {
     "period": Param(
@@ -67,7 +67,7 @@ with DAG(
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     catchup=False,
     params=PARAMETERS,
-    default_args={"owner": "billing", "retries": RETRY_POLICY.most, "retry_policy": RETRY_POLICY},
+    default_args={"owner": "billing", **RETRIES},
     tags=["mailonce", "email"],
     doc_md=__doc__,
     # The recipients parameter is a list, and a list it shall stay.
@@ -115,8 +115,7 @@ with DAG(
         snapshot="{{ ti.xcom_pull(task_ids='snapshot', key='snapshot') }}",
         preview="{{ params.dry_run }}",
         template_root=str(TEMPLATES),
-        retries=RETRY_POLICY.most,
-        retry_policy=RETRY_POLICY,
         map_index_template="{{ task.map_label }}",
+        **RETRIES,
     ).expand(chunk=chunks)
     deliver >> report()

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailonce import errors
-from mailonce.workflow.retries import RETRIES, Backoff, DeliveryRetryPolicy
+from mailonce.delivery import Timing
+from mailonce.workflow.retries import AFTER_KILL, RETRIES, Backoff, DeliveryRetryPolicy
 
 POLICY = DeliveryRetryPolicy()
 
@@ -127,6 +128,12 @@ def test_a_batch_is_tried_again_for_whom_it_may_help(failures: list[Any], like: 
     assert POLICY.backoff(batch) is POLICY.backoff(like)
     expected = RetryAction.RETRY if POLICY.backoff(like).count else RetryAction.FAIL
     assert decide(batch).action is expected
+
+
+def test_what_a_task_needs_to_follow_the_policy() -> None:
+    assert POLICY.task_arguments == {"retry_policy": POLICY, "retries": 10, "retry_delay": AFTER_KILL}
+    # The next try after a kill must find the claim past its deadline.
+    assert Timing().window < AFTER_KILL
 
 
 def test_rows_can_be_overridden_and_added() -> None:

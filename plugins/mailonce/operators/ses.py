@@ -81,8 +81,7 @@ class IdempotentSesOperator(BaseOperator):
         concurrency: int | None = None,
         **kwargs: Any,
     ) -> None:
-        policy = DeliveryRetryPolicy()
-        ours = {"retry_policy": policy, "retries": policy.most, "map_index_template": "{{ task.map_label }}"}
+        ours = {**DeliveryRetryPolicy().task_arguments, "map_index_template": "{{ task.map_label }}"}
         # What the Dag's default_args say wins; Airflow has put them together here, but not yet into kwargs.
         kwargs = {**{name: ours[name] for name in ours.keys() - (kwargs.get("default_args") or {}).keys()}, **kwargs}
         super().__init__(**kwargs)

@@ -75,8 +75,13 @@ RETRIES: Mapping[type[BaseException], Backoff] = {
 """The table. The most specific class that fits counts; ``DeliveryRetryPolicy({Throttled: Backoff(…)})`` overrides a row."""
 
 
+AFTER_KILL = timedelta(seconds=75)
+"""Delay after a task was killed outright: no policy is asked then, and Airflow waits its ``retry_delay`` (5 minutes by
+default). A little longer than a claim's window, so that the next try can tell what the killed one left behind."""
+
+
 class DeliveryRetryPolicy(RetryPolicy):
-    """Decides by the kind of failure. The task needs ``retries`` of at least :attr:`most`: a policy cannot exceed it.
+    """Decides by the kind of failure. Give a task all of :attr:`task_arguments`: a policy alone cannot exceed ``retries``.
 
     :param overrides: rows that take the place of those in :data:`RETRIES`, or add to them.
     """
@@ -88,6 +93,11 @@ class DeliveryRetryPolicy(RetryPolicy):
     def most(self) -> int:
         """The largest count in the table: what the task's ``retries`` must be."""
         return max(backoff.count for backoff in self.table.values())
+
+    @property
+    def task_arguments(self) -> dict[str, Any]:
+        """What a task needs to follow this policy: arguments for an operator, or a Dag's ``default_args``."""
+        return {"retry_policy": self, "retries": self.most, "retry_delay": AFTER_KILL}
 
     def backoff(self, error: BaseException) -> Backoff:
         """Return the row for an error; for a batch, the row that is tried again most patiently."""
