@@ -1,8 +1,8 @@
 """Child processes which cannot outlive us: own session, output in a log file, readiness probe, clean stop.
 
 Every child leads a session of its own, and stopping it ends the whole session: Airflow moves its tasks into
-process groups of their own, so signalling one group would leave them behind. A small guard process (this
-module run by itself) holds a pipe to us. When that pipe closes, however we died, it ends what is left.
+process groups of their own, so signalling one group would leave them behind. What is left when we die, however we
+die, a guard ends: see :mod:`sandbox.guard`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -24,6 +22,8 @@ from typing import TYPE_CHECKING
 import psutil
 from typing_extensions import Self
 
+from sandbox.guard import GUARD, session_members, signal_process
+
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
@@ -31,7 +31,6 @@ Probe = Callable[[], bool]
 
 _LOG_TAIL_LINES = 40
 _KILL_SECONDS = 10.0
-_GUARD_GRACE_SECONDS = 5.0
 
 
 class ProcessFailedError(RuntimeError):
@@ -111,7 +110,7 @@ class ChildProcess:
                 group=self._user,
                 extra_groups=None if self._user is None else [],
             )
-        _guard.watch(self._process.pid, self.stop_signal)
+        GUARD.watch(self._process.pid, self.stop_signal)
 
     def wait_until(self, probe: Probe, timeout: float, interval: float = 0.1) -> None:
         """Return once the probe is true. Raises ProcessFailedError if the program exits or time runs out."""
@@ -153,12 +152,12 @@ class ChildProcess:
         # Again and again: one of them may just have started another.
         while whole_session and (left := self.members()) and time.monotonic() < deadline:
             for process in left:
-                _signal(process, signal.SIGKILL)
+                signal_process(process, signal.SIGKILL)
             psutil.wait_procs(left, timeout=0.2)
 
     def members(self) -> list[psutil.Process]:
         """Every live process of the session, also those whose own parent is gone."""
-        return [] if self._process is None else _session_members(self.pid, leader_alive=self.alive)
+        return [] if self._process is None else session_members(self.pid, leader_alive=self.alive)
 
 
 def stop_all(
@@ -176,7 +175,7 @@ def stop_all(
         time.sleep(0.05)
     for child in started:
         child.kill()
-        _guard.forget(child.pid)
+        GUARD.forget(child.pid)
 
 
 def free_port() -> int:
@@ -223,85 +222,3 @@ def exit_on_sigterm() -> None:
 
 
 _ports_given: set[int] = set()
-
-
-def _session_members(session: int, *, leader_alive: bool) -> list[psutil.Process]:
-    """The live processes of a session; none if its leader is gone and its number is somebody else's now."""
-    if not leader_alive and psutil.pid_exists(session):
-        # The kernel reuses a session's number only when the session has no members left.
-        return []
-    members = []
-    for pid in psutil.pids():
-        with contextlib.suppress(OSError, psutil.Error):
-            if os.getsid(pid) == session:
-                process = psutil.Process(pid)
-                # A dead one nobody has collected yet: in a container that may never happen.
-                if process.status() != psutil.STATUS_ZOMBIE:
-                    members.append(process)
-    return members
-
-
-def _signal(process: psutil.Process, number: int) -> None:
-    with contextlib.suppress(psutil.Error, OSError):
-        process.send_signal(number)
-
-
-class _Guard:
-    """Our end of the guard: starts it with the first child, tells it which sessions are ours."""
-
-    def __init__(self) -> None:
-        self._owner = 0
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
-
-    def watch(self, session: int, stop_signal: signal.Signals) -> None:
-        self._tell(f"watch {session} {int(stop_signal)}\n")
-
-    def forget(self, session: int) -> None:
-        self._tell(f"forget {session} 0\n")
-
-    def _tell(self, line: str) -> None:
-        with self._lock:
-            # After a fork the pipe belongs to the parent, and so do the sessions it names.
-            if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
-                self._owner = os.getpid()
-                # Our own search path, so that it finds psutil wherever we did.
-                search_path = [str(Path(__file__).resolve().parents[1]), *filter(None, sys.path)]
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "sandbox.processes"],
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(search_path)},
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    cwd="/",
-                    start_new_session=True,
-                )
-            if self._process.stdin is not None:
-                self._process.stdin.write(line.encode())
-                self._process.stdin.flush()
-
-
-_guard = _Guard()
-
-
-def _guard_main() -> None:
-    """The guard itself: note the sessions named on stdin; at its end, stop those that are left."""
-    sessions: dict[int, int] = {}
-    for line in sys.stdin:
-        verb, session, number = line.split()
-        if verb == "watch":
-            sessions[int(session)] = int(number)
-        else:
-            sessions.pop(int(session), None)
-    members = {session: _session_members(session, leader_alive=True) for session in sessions}
-    for session, number in sessions.items():
-        for process in members[session]:
-            _signal(process, number)
-    psutil.wait_procs([process for group in members.values() for process in group], _GUARD_GRACE_SECONDS)
-    for session in sessions:
-        for process in _session_members(session, leader_alive=True):
-            _signal(process, signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    _guard_main()
