@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 
-from sandbox.demo import DIRECTORY
+from sandbox.demo import DIRECTORY, misbehave
 from sandbox.stack import MONTHLY, Sandbox
 
 AIRFLOW_PORT = 8080
@@ -20,10 +20,18 @@ def main() -> int:
         signal.signal(name, lambda *_: stop.set())
     print("Starting PostgreSQL, the SES stand-in, and Airflow …", flush=True)
     with Sandbox(DIRECTORY, airflow_port=AIRFLOW_PORT, mailbox_port=MAILBOX_PORT) as sandbox:
+        api = sandbox.airflow.api()
+        api.wait_for_dag(MONTHLY)
+        misbehave(sandbox)
+        schedule = (
+            "The schedule is paused: unpausing the Dag mails last month at once."
+            if api.request("GET", f"/api/v2/dags/{MONTHLY}")["is_paused"]
+            else "Last month was mailed already: triggering it again sends nothing twice."
+        )
         print(
             f"\n  Airflow   {sandbox.airflow.url}/dags/{MONTHLY}   (press Trigger for the form)"
             f"\n  mailbox   {sandbox.ses.url}/   (every mail that was sent)"
-            f"\n\nThe schedule is paused: unpausing the Dag mails last month at once. Ctrl-C stops everything.",
+            f"\n\n{schedule} Some customers are treated badly, as in the demo. Ctrl-C stops everything.",
             flush=True,
         )
         stop.wait()
