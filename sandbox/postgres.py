@@ -80,6 +80,17 @@ class EmbeddedPostgres:
         """The address of a database as ``postgresql://user:password@127.0.0.1:port/database``."""
         return f"postgresql://{_SUPERUSER}:{self._password}@127.0.0.1:{self.port}/{quote(database, safe='')}"
 
+    def connection(self, database: str) -> dict[str, object]:
+        """The same address as the fields of an Airflow connection, in its JSON form."""
+        return {
+            "conn_type": "postgres",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "login": _SUPERUSER,
+            "password": self._password,
+            "schema": database,
+        }
+
     def create_database(self, name: str) -> str:
         """Create the database unless it exists; return its address."""
         with psycopg.connect(self.dsn(), autocommit=True) as connection:

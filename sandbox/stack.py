@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import urlsplit
 
 import psycopg
 from typing_extensions import Self
@@ -66,8 +65,8 @@ class Sandbox:
     def environment(self) -> dict[str, str]:
         """Return the package's settings and connections, as environment variables."""
         return {
-            "AIRFLOW_CONN_MAILONCE_LEDGER": _postgres_connection(self.postgres.dsn("ledger")),
-            "AIRFLOW_CONN_MAILONCE_USAGE": _postgres_connection(self.postgres.dsn("usage")),
+            "AIRFLOW_CONN_MAILONCE_LEDGER": json.dumps(self.postgres.connection("ledger")),
+            "AIRFLOW_CONN_MAILONCE_USAGE": json.dumps(self.postgres.connection("usage")),
             "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(
                 {
                     "conn_type": "aws",
@@ -87,18 +86,3 @@ class Sandbox:
             "AIRFLOW__MAILONCE__MESSAGE_URL": f"{self.ses.url}/mail/{{message_id}}",
             "AIRFLOW__MAILONCE__SNAPSHOT_URI": f"file://{self.directory / 'snapshots'}",
         }
-
-
-def _postgres_connection(dsn: str) -> str:
-    """Return Airflow's JSON form of a connection."""
-    parts = urlsplit(dsn)
-    return json.dumps(
-        {
-            "conn_type": "postgres",
-            "host": parts.hostname,
-            "port": parts.port,
-            "login": parts.username,
-            "password": parts.password,
-            "schema": parts.path.lstrip("/"),
-        }
-    )

@@ -12,7 +12,6 @@ from typing import Any
 
 import boto3
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
 from mailonce import IdempotentSesOperator
 from mailonce.errors import BatchIncomplete, InDoubt, InFlight, InvalidInput, Rejected, RunBlocked, Throttled
@@ -27,16 +26,8 @@ Run = Callable[..., dict[str, Any]]
 
 
 def connect_postgres(postgres: EmbeddedPostgres, connect: Any) -> None:
-    parts = conninfo_to_dict(postgres.create_database("operator"))
-    connect(
-        "mailonce_ledger",
-        conn_type="postgres",
-        host=parts["host"],
-        port=int(str(parts["port"])),
-        login=parts["user"],
-        password=parts["password"],
-        schema=parts["dbname"],
-    )
+    postgres.create_database("operator")
+    connect("mailonce_ledger", **postgres.connection("operator"))
 
 
 def connect_dynamodb(local_aws: LocalAws, connect: Any) -> None:

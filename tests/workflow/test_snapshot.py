@@ -241,7 +241,6 @@ def read_everything(uri: str) -> None:
 def test_in_s3_through_an_airflow_connection(
     local_aws: LocalAws, connect: Any, monkeypatch: pytest.MonkeyPatch, write: Any, make_row: Any
 ) -> None:
-    pytest.importorskip("s3fs")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     connect(
         "aws_default",

@@ -13,7 +13,6 @@ import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from psycopg.conninfo import conninfo_to_dict
 
 from mailonce.errors import InvalidInput
 from mailonce.period import Period
@@ -197,16 +196,7 @@ class TestPostgres:
     @pytest.fixture
     def database(self, postgres: EmbeddedPostgres, connect: Connect) -> Iterator[psycopg.Connection[Any]]:
         address = postgres.create_database("usage")
-        parts = conninfo_to_dict(address)
-        connect(
-            "mailonce_usage",
-            conn_type="postgres",
-            host=parts["host"],
-            port=int(str(parts["port"])),
-            login=parts["user"],
-            password=parts["password"],
-            schema="usage",
-        )
+        connect("mailonce_usage", **postgres.connection("usage"))
         with psycopg.connect(address, autocommit=True) as connection:
             yield connection
 
