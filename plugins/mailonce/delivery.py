@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import uuid
 from collections.abc import Mapping
@@ -9,11 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mailonce.errors import InvalidInput
+from mailonce.events import Fate
 from mailonce.keys import Identity
 from mailonce.messages.message import Message
 from mailonce.states import State
 
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
+_ENCODED = "b64_"
 MAXIMUM_RECIPIENT_ID = 256
 MAXIMUM_ERROR_LENGTH = 1000
 """Longer error texts are cut before they are stored: a provider may answer with a whole page."""
@@ -51,11 +54,35 @@ class Delivery:
     @property
     def tags(self) -> Mapping[str, str]:
         """Tags that the mail carries, so that the provider's own events can be matched to the ledger."""
-        return {
+        identity = self.identity
+        tags = {
             "mailonce_key": self.key,
-            "mailonce_campaign": self.identity.campaign,
-            "mailonce_period": self.identity.period,
+            "mailonce_campaign": identity.campaign,
+            "mailonce_period": identity.period,
+            "mailonce_edition": identity.edition,
+            # So that an event can tell whose mail it is to a ledger that was restored and has forgotten.
+            "mailonce_recipient": as_tag(identity.recipient_id),
         }
+        return {name: value for name, value in tags.items() if value}
+
+
+def as_tag(text: str) -> str:
+    """Return a text as the value of a tag; empty if it is too long for one. :func:`from_tag` reads it back."""
+    if _TAG.fullmatch(text) and not text.startswith(_ENCODED):
+        return text
+    encoded = _ENCODED + base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return encoded if _TAG.fullmatch(encoded) else ""
+
+
+def from_tag(value: str) -> str:
+    """Return the text that :func:`as_tag` made a tag of.
+
+    :raises ValueError: it did not make this one.
+    """
+    if not value.startswith(_ENCODED):
+        return value
+    encoded = value[len(_ENCODED) :]
+    return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +176,10 @@ class Entry:
     :param read_at: the ledger's own clock at the moment of reading: the only clock that ages a claim.
     :param deadline_at: the claim's owner signs nothing after this moment.
     :param settled_at: nothing that the owner signed can be accepted after this moment.
-    :param history: every change of state, oldest first: ``at``, ``state``, ``by``, ``note``.
+    :param history: every change of state and every event, oldest first: ``at``, ``state``, ``by``, ``note``.
+    :param fate: what became of the accepted mail, as far as the provider's events tell. :param fate_at: when, by the
+        provider's clock. :param fate_detail: in the words of the event.
+    :param event_ids: the events that are in the row already, see :attr:`mailonce.events.Event.id`.
     """
 
     key: str
@@ -169,6 +199,14 @@ class Entry:
     error: str | None
     history: tuple[Mapping[str, str | None], ...]
     read_at: datetime
+    fate: Fate | None = None
+    fate_at: datetime | None = None
+    fate_detail: str | None = None
+    event_ids: frozenset[str] = frozenset()
+
+    def has_message(self, message_id: str) -> bool:
+        """Whether the row knows of this acceptance."""
+        return message_id == self.message_id or message_id in self.duplicate_message_ids
 
     @property
     def overdue(self) -> bool:

@@ -10,10 +10,14 @@ whose answer was lost repeats its own write, and the token tells the repetition 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol, overload
 
 from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt
+from mailonce.epoch import Epoch
+from mailonce.events import Event
+from mailonce.findings import Finding
+from mailonce.suppression import Suppression
 
 
 class Ledger(Protocol):
@@ -53,6 +57,17 @@ class Ledger(Protocol):
         """
         ...
 
+    def observe(self, event: Event) -> Entry | None:
+        """Write what one of the provider's events tells, once however often it comes, in whatever order.
+
+        It is proof of acceptance, as :meth:`witness` writes it. Beyond that the row keeps the highest fate that was
+        ever told, and one line of history for each event that tells a fate. A key without a row gets one, as SENT,
+        if the event knows whose mail it is.
+
+        :return: the row as it now stands; None when there is none, and the event does not tell enough to make it.
+        """
+        ...
+
     def decide(self, key: str, decision: Decision) -> Entry | None:
         """Write a decision, if the row is in a state from which it is allowed and the claim's token still fits.
 
@@ -74,6 +89,20 @@ class Ledger(Protocol):
         """Yield every row that was addressed to ``email``, newest first."""
         ...
 
+    @property
+    def suppressions(self) -> Suppressions:
+        """The addresses that must not be mailed."""
+        ...
+
+    @property
+    def epoch(self) -> EpochStore:
+        """Which ledger this is."""
+        ...
+
+    def examine(self) -> Iterator[Finding]:
+        """Look for whatever in the store itself would break the promise; changes nothing."""
+        ...
+
     def prepare(self) -> bool:
         """Create or migrate the table, if needed; safe to run by many at once.
 
@@ -83,4 +112,55 @@ class Ledger(Protocol):
 
     def close(self) -> None:
         """Give back connections."""
+        ...
+
+
+class Suppressions(Protocol):
+    """Keeps the addresses that must not be mailed, beside the deliveries."""
+
+    def add(self, suppression: Suppression) -> bool:
+        """Suppress an address; again is harmless.
+
+        What happened before somebody lifted a suppression does not bring it back: an event may be told late, and twice.
+
+        :return: whether the address is newly suppressed by this.
+        """
+        ...
+
+    def of(self, addresses: Iterable[str]) -> Iterator[Suppression]:
+        """Yield the suppressions that hold for any of these addresses."""
+        ...
+
+    def lift(self, address: str, *, by: str, reason: str) -> Suppression | None:
+        """Let an address be mailed again; who and why is kept.
+
+        :return: what was lifted; None when the address was not suppressed.
+        """
+        ...
+
+    def all(self) -> Iterator[Suppression]:
+        """Yield every suppression that holds, streamed."""
+        ...
+
+
+class EpochStore(Protocol):
+    """Keeps the ledger's one :class:`mailonce.epoch.Epoch`, beside the deliveries."""
+
+    def read(self) -> Epoch:
+        """Return it; made on first use."""
+        ...
+
+    def advance(self) -> Epoch:
+        """Count up ``runs`` by one. :return: the epoch afterwards."""
+        ...
+
+    def drained(self, moment: datetime) -> None:
+        """Write that the provider's events up to ``moment`` (by the ledger's clock) are in the ledger; never goes back."""
+        ...
+
+    def adopt(self, *, by: str, reason: str) -> Epoch:
+        """Take the ledger as it stands here and now for the right one: a new id, and this store as its home.
+
+        Who and why is kept in the ledger.
+        """
         ...
