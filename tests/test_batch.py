@@ -15,8 +15,10 @@ from mailonce.delivery import Delivery
 from mailonce.errors import BatchIncomplete, InDoubt, InvalidInput, MailonceError, Rejected, RunBlocked, Throttled
 from mailonce.messages.message import Message
 from mailonce.protocol import Result, Tools
+from mailonce.providers.base import Departure
 from mailonce.receipts import ReceiptsInMemory
-from tests.fakes import MemoryLedger, make_delivery
+from tests.fake_ledger import MemoryLedger
+from tests.fakes import make_delivery
 
 TROUBLE: Mapping[str, MailonceError] = {
     "throttled": Throttled("slow down"),
@@ -33,8 +35,9 @@ class Provider:
         self.trouble = dict(TROUBLE)
         self.lock = threading.Lock()
 
-    def send(self, message: Message, *, tags: Mapping[str, str], before_signing: Callable[[], None]) -> str:
-        before_signing()
+    def send(self, message: Message, *, tags: Mapping[str, str], departure: Departure) -> str:
+        departure.signing()
+        departure.leaving()
         recipient = message.to.partition("@")[0]
         with self.lock:
             self.asked[recipient] += 1

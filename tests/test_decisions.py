@@ -9,7 +9,8 @@ import pytest
 from mailonce.decisions import DecisionRefused, resolve
 from mailonce.delivery import Conclusion, Decision, Timing
 from mailonce.states import State
-from tests.fakes import FakeClock, MemoryLedger, make_claim, make_delivery
+from tests.fake_ledger import MemoryLedger
+from tests.fakes import FakeClock, make_claim, make_delivery
 
 DELIVERY = make_delivery()
 

@@ -6,13 +6,16 @@ import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from mailonce import protocol
 from mailonce.delivery import Conclusion, Decision, Delivery, Entry, Receipt, Timing
+from mailonce.departure import Fence
+from mailonce.doubt import DoubtRules, InDoubtPolicy
 from mailonce.errors import (
+    AwaitingProof,
     DailyQuotaExceeded,
     InDoubt,
     InFlight,
@@ -26,8 +29,6 @@ from mailonce.errors import (
 from mailonce.messages.message import Message
 from mailonce.protocol import (
     Choice,
-    Fence,
-    InDoubtPolicy,
     Result,
     Step,
     Tools,
@@ -35,9 +36,11 @@ from mailonce.protocol import (
     deliver,
     record_kept_receipts,
 )
+from mailonce.providers.base import Departure
 from mailonce.receipts import ReceiptsInMemory
 from mailonce.states import State
-from tests.fakes import FakeClock, FakeProvider, MemoryLedger, make_claim, make_delivery
+from tests.fake_ledger import MemoryLedger
+from tests.fakes import FakeClock, FakeProvider, make_claim, make_delivery
 
 SECOND = timedelta(seconds=1)
 TIMING = Timing()
@@ -100,7 +103,7 @@ def entries(clock: FakeClock, state: State) -> Iterator[tuple[Entry, str]]:
             yield entry if ours else replace(entry, token="another"), f"{'ours' if ours else 'another'}, {when}"
 
 
-HOLD_CHOICES = {
+CHOICES = {
     State.SENDING: {
         "ours, fresh": Choice.SEND, "ours, overdue": Choice.SEND, "ours, settled": Choice.SEND,
         "another, fresh": Choice.WAIT, "another, overdue": Choice.DOUBT, "another, settled": Choice.DOUBT,
@@ -108,23 +111,20 @@ HOLD_CHOICES = {
     State.SENT: Choice.REPLAY,
     State.RELEASED: Choice.CLAIM,
     State.REJECTED: Choice.DEAD,
-    State.IN_DOUBT: Choice.HOLD,
+    State.IN_DOUBT: Choice.UNSURE,
     State.CANCELLED: Choice.REPLAY,
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("policy", InDoubtPolicy)
 @pytest.mark.parametrize("state", State)
-def test_the_choice_for_every_row(clock: FakeClock, state: State, policy: InDoubtPolicy) -> None:
-    expected = HOLD_CHOICES[state]
+def test_the_choice_for_every_row(clock: FakeClock, state: State) -> None:
+    expected = CHOICES[state]
     for number, (entry, kind) in enumerate(entries(clock, state)):
         claim = make_claim(make_delivery())
         if number < 3:
             claim = replace(claim, token=entry.token or "")
         wanted = expected[kind] if isinstance(expected, dict) else expected
-        if wanted is Choice.HOLD and policy is InDoubtPolicy.RESEND and kind.endswith("settled"):
-            wanted = Choice.RESEND
-        assert choose(entry, claim, policy) is wanted, kind
+        assert choose(entry, claim) is wanted, kind
 
 
 # -- the fence -------------------------------------------------------------------------------------------------
@@ -310,15 +310,94 @@ def test_resend_waits_until_the_claim_is_settled(
 ) -> None:
     delivery = make_delivery()
     doubted(ledger, delivery)
-    tools = replace(tools, in_doubt=InDoubtPolicy.RESEND)
-    clock.advance(SETTLED - SECOND)
-    with pytest.raises(InDoubt):
+    tools = replace(tools, doubt=DoubtRules(policy=InDoubtPolicy.RESEND))
+    clock.advance(SETTLED - 31 * SECOND)
+    with pytest.raises(AwaitingProof, match="sent again once") as waits:
         deliver(delivery, tools)
+    # The next try is worth its while just when the claim is settled.
+    assert waits.value.retry_after == 31
     assert provider.asked == 0
-    clock.advance(SECOND)
+    clock.advance(31 * SECOND)
     result, entry = deliver(delivery, tools)
     assert (result, entry.attempt) == (Result.SENT, 2)
-    assert any("resend" in (line["note"] or "") for line in entry.history)
+    (odds,) = (line["note"] or "" for line in entry.history if line["state"] == "RELEASED")
+    assert "resend" in odds
+    assert "a second copy if the first was accepted" in odds
+
+
+def test_resend_waits_for_the_events_of_that_time_too(
+    tools: Tools, clock: FakeClock, ledger: MemoryLedger, provider: FakeProvider
+) -> None:
+    delivery = make_delivery()
+    doubted(ledger, delivery)
+    drained_at = [clock.now()]
+    tools = replace(
+        tools,
+        doubt=DoubtRules(policy=InDoubtPolicy.RESEND, patience=timedelta(hours=1)),
+        events_drained_at=lambda: drained_at[0],
+    )
+    clock.advance(SETTLED)
+    with pytest.raises(AwaitingProof, match="reconcile_usage_email"):
+        deliver(delivery, tools)
+    clock.advance(timedelta(hours=2))
+    with pytest.raises(InDoubt, match="Held") as held:  # nobody reads the events: not for a policy to decide
+        deliver(delivery, tools)
+    assert not isinstance(held.value, AwaitingProof)
+    assert provider.asked == 0
+    drained_at[0] = clock.now()
+    result, entry = deliver(delivery, tools)
+    assert result is Result.SENT
+    assert any("its event was lost too" in (line["note"] or "") for line in entry.history)
+
+
+def test_an_event_is_waited_for_with_patience_and_no_longer(
+    tools: Tools, clock: FakeClock, ledger: MemoryLedger, provider: FakeProvider
+) -> None:
+    delivery = make_delivery()
+    provider.answer = lambda _message, _tags: (_ for _ in ()).throw(InDoubt("the answer was lost"))
+    tools = replace(tools, doubt=DoubtRules(patience=timedelta(hours=1)))
+    for later in (timedelta(0), timedelta(minutes=59)):
+        clock.advance(later)
+        with pytest.raises(AwaitingProof, match="an event of the provider may prove it until"):
+            deliver(delivery, tools)
+    clock.advance(timedelta(minutes=2))
+    with pytest.raises(InDoubt) as held:
+        deliver(delivery, tools)
+    assert not isinstance(held.value, AwaitingProof)
+    ledger.witness(Receipt(key=delivery.key, message_id="m-1", evidence="event Send"))
+    assert deliver(delivery, tools)[0] is Result.ALREADY_SENT
+    assert provider.asked == 1
+
+
+def test_what_fails_before_the_departure_has_sent_nothing(tools: Tools, ledger: MemoryLedger) -> None:
+    class Broken:
+        def __init__(self, trouble: BaseException) -> None:
+            self.trouble = trouble
+
+        def send(self, message: Message, *, tags: Mapping[str, str], departure: Departure) -> str:
+            departure.signing()
+            raise self.trouble
+
+    for trouble, seen in (
+        (InDoubt("TLS broke off"), NeverLeft),
+        (RuntimeError("a fault"), NeverLeft),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ):
+        delivery = make_delivery(f"C-{type(trouble).__name__}")
+        with pytest.raises(seen):
+            deliver(delivery, replace(tools, provider=Broken(trouble)))
+        assert row(ledger, delivery).state is State.RELEASED
+
+
+def test_a_clock_that_runs_ahead_signs_nothing(
+    tools: Tools, clock: FakeClock, ledger: MemoryLedger, provider: FakeProvider
+) -> None:
+    behind = MemoryLedger(lambda: datetime.now(timezone.utc) - TIMING.clock_tolerance - 10 * SECOND)
+    with pytest.raises(NeverLeft, match="ahead of the ledger's"):
+        deliver(make_delivery(), replace(tools, ledger=behind))
+    assert provider.asked == 0
+    close = MemoryLedger(lambda: datetime.now(timezone.utc) - TIMING.clock_tolerance + 10 * SECOND)
+    assert deliver(make_delivery(), replace(tools, ledger=close))[0] is Result.SENT
 
 
 def test_hold_holds_for_ever(tools: Tools, clock: FakeClock, ledger: MemoryLedger, provider: FakeProvider) -> None:

@@ -13,10 +13,13 @@ import contextlib
 import functools
 import os
 import queue
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -26,12 +29,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mailonce import protocol
 from mailonce.delivery import Claim, Decision, Receipt, Timing
+from mailonce.departure import Fence
+from mailonce.doubt import DoubtRules, InDoubtPolicy
 from mailonce.errors import InDoubt, LedgerError, MailonceError, Rejected, RunBlocked, Throttled
+from mailonce.journal import Journal
 from mailonce.messages.message import Message
-from mailonce.protocol import Fence, InDoubtPolicy, Step, Tools, deliver, record_kept_receipts
+from mailonce.protocol import Step, Tools, deliver, record_kept_receipts
+from mailonce.providers.base import Departure
 from mailonce.receipts import ReceiptsInMemory
+from mailonce.recovery import recover
 from mailonce.states import State, may_follow
-from tests.fakes import FakeClock, MemoryLedger, make_delivery
+from tests.fake_ledger import MemoryLedger
+from tests.fakes import FakeClock, make_delivery
 
 DELIVERY = make_delivery()
 KEY = DELIVERY.key
@@ -66,19 +75,22 @@ class Worker:
         self._name = name
         self._world = world
         self._token = ""
+        self._journal = Journal()
         self._dead = False
         self._orders: queue.SimpleQueue[Callable[[], str] | None] = queue.SimpleQueue()
         self._stops: queue.SimpleQueue[Step | str] = queue.SimpleQueue()
 
     def start(self) -> None:
         self._dead, self.failure = False, None
+        self._journal = Journal(self._world.journals)
         tools = Tools(
             ledger=self,  # type: ignore[arg-type]
             provider=self,
             receipts=self._world.receipts,
             by=self._name,
             timing=self._world.timing,
-            in_doubt=self._world.policy,
+            journal=self._journal,
+            doubt=DoubtRules(policy=self._world.policy),
             reached=lambda step: self._stand(step) and None,
         )
         threading.Thread(target=self._run, args=(tools,), daemon=True).start()
@@ -91,6 +103,10 @@ class Worker:
 
     def die(self) -> None:
         self._dead = True
+        # As the kernel does: the file is closed, its lock is gone, and nothing is written to it any more.
+        if self._journal._file is not None:
+            os.close(self._journal._file)
+            self._journal._file = None
         self.go()
 
     def _wait(self) -> None:
@@ -110,6 +126,8 @@ class Worker:
             pass
         except BaseException as unexpected:  # noqa: BLE001
             self.failure = unexpected
+        if not self._dead:
+            self._journal.close()
         self._stops.put(IDLE)
 
     # What the protocol sees as the ledger: the world's, as long as this process lives.
@@ -134,9 +152,11 @@ class Worker:
 
     # What the protocol sees as the provider.
 
-    def send(self, message: Message, *, tags: Mapping[str, str], before_signing: Callable[[], None]) -> str:
-        before_signing()
-        self.request = Request(self._token, self._world.clock.now())
+    def send(self, message: Message, *, tags: Mapping[str, str], departure: Departure) -> str:
+        departure.signing()
+        signed_at = self._world.clock.now()
+        departure.leaving()
+        self.request = Request(self._token, signed_at)
         outcome = self._stand(ON_THE_WIRE)
         assert outcome is not None
         return outcome()
@@ -151,6 +171,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.ledger = MemoryLedger(self.clock.now)
         self.receipts = ReceiptsInMemory()
+        self.journals = Path(tempfile.mkdtemp(prefix="mailonce-chaos-"))
         self.workers = [Worker(f"worker {number}", self) for number in range(WORKERS)]
         self.accepted: list[str] = []
         self.released_though_accepted = False
@@ -164,6 +185,7 @@ class ProtocolMachine(RuleBasedStateMachine):
             if worker.where is not IDLE:
                 worker.die()
         self.patch.stop()
+        shutil.rmtree(self.journals)
 
     # -- the workers
 
@@ -255,10 +277,14 @@ class ProtocolMachine(RuleBasedStateMachine):
         with contextlib.suppress(LedgerError):
             record_kept_receipts(tools)
 
+    def somebody_reads_the_journals(self, data: st.DataObject) -> None:
+        with contextlib.suppress(LedgerError):
+            recover(self.journals, self.ledger, young=timedelta(0))
+
     EVENTS = (
         nothing, nothing, time_passes, time_passes, a_worker_is_killed, a_request_arrives_late,
         the_ledger_will_fail_once, a_person_decides, a_person_decides, an_event_arrives,
-        a_new_try_writes_the_kept_receipts,
+        a_new_try_writes_the_kept_receipts, somebody_reads_the_journals, somebody_reads_the_journals,
     )  # fmt: skip
 
     def accept(self, request: Request) -> str | None:

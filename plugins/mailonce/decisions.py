@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from mailonce.delivery import Conclusion, Decision, Entry
+from mailonce.delivery import Decision, Entry
 from mailonce.errors import MailonceError
 from mailonce.ledgers.base import Ledger
+from mailonce.protocol import abandon
 from mailonce.states import State, may_follow
 
 
@@ -22,10 +23,8 @@ def resolve(ledger: Ledger, key: str, decision: Decision) -> Entry:
     entry = next(ledger.find([key]), None)
     if entry is None:
         raise DecisionRefused(f"the ledger has no delivery with key {key}.")
-    if entry.state is State.SENDING and entry.overdue and entry.token:
-        # Nobody came by since its sender vanished; what the next task would do is done here.
-        note = f"its sender ({entry.claimed_by}) left no answer before its deadline"
-        entry = ledger.conclude(key, entry.token, Conclusion(state=State.IN_DOUBT, error=note)) or entry
+    # Nobody may have come by since its sender vanished; what the next task would do is done here.
+    entry = abandon(entry, ledger)
     if obstacle := _obstacle(entry, decision.state):
         raise DecisionRefused(f"{entry.identity.recipient_id} is {entry.state.value}: {obstacle}")
     after = ledger.decide(key, Decision(**{**vars(decision), "token": entry.token}))

@@ -94,12 +94,14 @@ class Timing:
     :param settle: from then on, how long a request that was signed in time may still be accepted. AWS refuses a
         signature older than 5 minutes, for some services 15 (AWS General Reference, "Signature Version 4");
         15 minutes and 5 for clocks that disagree.
+    :param clock_tolerance: how far the worker's clock, which dates its signatures, may be ahead of the ledger's.
     :param record_patience: how long to keep trying to write down an answer while the ledger is away.
     :param retention: how long a finished row is kept; None: for ever. Once it is gone its key can be sent again.
     """
 
     window: timedelta = timedelta(seconds=60)
     settle: timedelta = timedelta(minutes=20)
+    clock_tolerance: timedelta = timedelta(minutes=5)
     record_patience: timedelta = timedelta(minutes=3)
     retention: timedelta | None = None
 

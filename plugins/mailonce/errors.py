@@ -12,12 +12,16 @@
     │   │       └── DailyQuotaExceeded
     │   ├── Rejected               the provider refuses this recipient or this mail for good (REJECTED)
     │   ├── InDoubt                accepted or not, nobody knows: held, never sent again by itself (IN_DOUBT)
+    │   │   └── AwaitingProof        the same, while something may still decide it without anybody's help
     │   └── InFlight               another worker holds the claim at this moment (SENDING)
     ├── BatchIncomplete          some recipients of a batch are NotDelivered or have InvalidInput
     ├── RecipientsUnresolved     the run's report: so many have no confirmed mail
-    └── LedgerError              the ledger could not answer
-        ├── LedgerUnavailable      not reachable for as long as we were willing to wait
-        └── LedgerUnusable         reachable, but not a ledger: missing table, missing permission, wrong version
+    ├── LedgerError              the ledger could not answer
+    │   ├── LedgerUnavailable      not reachable for as long as we were willing to wait
+    │   └── LedgerUnusable         reachable, but not a ledger: missing table, missing permission, wrong version
+    ├── EventUnreadable          a message in the events queue is no event that can be understood
+    ├── EventsSetAside           such messages were taken out of the queue and kept: somebody must look at them
+    └── DuplicateMeasured        by its own events, the provider accepted more than one mail for a key
 """
 
 from __future__ import annotations
@@ -121,6 +125,19 @@ class InDoubt(NotDelivered):
     )
 
 
+class AwaitingProof(InDoubt):
+    """In doubt, and something that comes by itself may still decide it: an event, or the moment of a resend.
+
+    :param retry_after: seconds until it is worth looking again; None: no moment is known.
+    """
+
+    safe_next = "Nothing to do: it is looked at again by itself, and ends by itself when the proof comes."
+
+    def __init__(self, detail: str, *, recipient_id: str = "", key: str = "", retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(detail, recipient_id=recipient_id, key=key)
+
+
 class InFlight(NotDelivered):
     """Another worker claimed the key and is sending right now."""
 
@@ -162,3 +179,15 @@ class LedgerUnavailable(LedgerError):
 
 class LedgerUnusable(LedgerError):
     """The ledger is reachable but not usable: a table, a permission or a version is missing."""
+
+
+class EventUnreadable(MailonceError):
+    """A message in the events queue is no event that can be understood; says what is wrong with it."""
+
+
+class EventsSetAside(MailonceError):
+    """Messages that tell no event that the ledger can keep were taken out of the queue, and kept elsewhere."""
+
+
+class DuplicateMeasured(MailonceError):
+    """By its own events, the provider accepted more than one mail for a key."""

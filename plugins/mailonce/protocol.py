@@ -30,12 +30,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime
 from enum import Enum
 
-from mailonce.clock import seconds_since_boot
 from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt, Timing
-from mailonce.errors import InDoubt, InFlight, LedgerError, NeverLeft, NotDelivered, NotSent, Rejected
+from mailonce.departure import ClaimedDeparture, Fence, check_clock
+from mailonce.doubt import DoubtRules, Outlook
+from mailonce.errors import AwaitingProof, InDoubt, InFlight, LedgerError, NeverLeft, NotDelivered, NotSent, Rejected
+from mailonce.journal import Journal
 from mailonce.ledgers.base import Ledger
 from mailonce.providers.base import Provider
 from mailonce.receipts import ReceiptStore
@@ -44,21 +46,12 @@ from mailonce.states import State
 log = logging.getLogger(__name__)
 
 
-class InDoubtPolicy(str, Enum):
-    """What becomes of a mail that may or may not have been accepted."""
-
-    HOLD = "hold"
-    """Never sent again by itself: at most once."""
-
-    RESEND = "resend"
-    """Sent again once its claim is settled: a rare second copy instead of holding."""
-
-
 class Step(str, Enum):
     """Named points of the protocol, in order. Tests stop the process at each of them."""
 
     BEFORE_CLAIM = "before claim"
     CLAIMED = "after claim, before the wire"
+    LEAVING = "signed and connected, in the moment before the request leaves"
     ACCEPTED = "after acceptance, before the record"
     RECORDED = "after the record"
 
@@ -77,6 +70,9 @@ class Tools:
     """What a delivery needs from outside.
 
     :param by: who delivers, for people: Dag run, task, try, process.
+    :param journal: what tells those who come after this process's death how far it was.
+    :param doubt: what becomes of mails in doubt.
+    :param events_drained_at: up to when the provider's events are in the ledger; asked only where it matters.
     :param unrecorded: receipts whose rows the ledger has lost: see :func:`record_kept_receipts`.
     :param reached: called at each :class:`Step`.
     """
@@ -86,7 +82,9 @@ class Tools:
     receipts: ReceiptStore
     by: str
     timing: Timing = field(default_factory=Timing)
-    in_doubt: InDoubtPolicy = InDoubtPolicy.HOLD
+    journal: Journal = field(default_factory=Journal)
+    doubt: DoubtRules = field(default_factory=DoubtRules)
+    events_drained_at: Callable[[], datetime | None] = lambda: None
     unrecorded: Mapping[str, Receipt] = field(default_factory=dict)
     reached: Callable[[Step], None] = lambda _step: None
 
@@ -98,13 +96,12 @@ class Choice(Enum):
     REPLAY = "nothing to do"
     WAIT = "somebody else is sending"
     DOUBT = "its owner is past its deadline and left no answer"
-    RESEND = "settled, and the policy is to send again"
-    HOLD = "in doubt"
+    UNSURE = "in doubt: see the rules"
     DEAD = "rejected for good"
     CLAIM = "free: claim again"
 
 
-def choose(entry: Entry, claim: Claim, policy: InDoubtPolicy) -> Choice:
+def choose(entry: Entry, claim: Claim) -> Choice:
     """Decide what to do, from the ledger's row alone. Pure: no clock but the ledger's, no input or output."""
     match entry.state:
         case State.SENDING if entry.token == claim.token:
@@ -112,7 +109,7 @@ def choose(entry: Entry, claim: Claim, policy: InDoubtPolicy) -> Choice:
         case State.SENDING:
             return Choice.DOUBT if entry.overdue else Choice.WAIT
         case State.IN_DOUBT:
-            return Choice.RESEND if policy is InDoubtPolicy.RESEND and entry.settled else Choice.HOLD
+            return Choice.UNSURE
         case State.RELEASED:
             return Choice.CLAIM
         case State.REJECTED:
@@ -136,49 +133,63 @@ def deliver(delivery: Delivery, tools: Tools) -> tuple[Result, Entry]:
         claim = Claim(delivery=delivery, timing=tools.timing, by=tools.by)
         # Started before the claim is written, so that it can only run out early, whatever the claim's answer took.
         fence = Fence(tools.timing.window)
+        tools.journal.claiming(claim)
         entry = tools.ledger.claim(claim)
-        match choose(entry, claim, tools.in_doubt):
-            case Choice.SEND:
-                return Result.SENT, _send(delivery, claim, fence, tools)
+        choice = choose(entry, claim)
+        if choice is Choice.SEND:
+            return Result.SENT, _send(entry, claim, fence, tools)
+        tools.journal.done(claim)
+        match choice:
             case Choice.REPLAY:
                 return _replay(delivery, entry), entry
             case Choice.WAIT:
                 raise InFlight(f"being sent right now by {entry.claimed_by}", **_names(delivery))
-            case Choice.DOUBT if entry.token:
-                note = f"its sender ({entry.claimed_by}) left no answer before its deadline"
-                tools.ledger.conclude(delivery.key, entry.token, Conclusion(state=State.IN_DOUBT, error=note))
-            case Choice.RESEND:
-                tools.ledger.decide(delivery.key, _resend(entry, tools.by))
+            case Choice.DOUBT:
+                abandon(entry, tools.ledger)
+            case Choice.UNSURE:
+                _resend_or_raise(delivery, entry, tools)
             case Choice.DEAD:
                 raise Rejected(f"refused for good earlier: {entry.error}", **_names(delivery))
-            case Choice.HOLD:
-                raise InDoubt(
-                    f"in doubt since {entry.claimed_at:%Y-%m-%d %H:%M} UTC: {entry.error}", **_names(delivery)
-                )
             case _:
                 pass  # free, or decided by somebody else in the meantime: look again
 
 
-def _send(delivery: Delivery, claim: Claim, fence: Fence, tools: Tools) -> Entry:
+def abandon(entry: Entry, ledger: Ledger) -> Entry:
+    """Put a claim in doubt whose owner is past its deadline and has left no answer. :return: the row as it now stands."""
+    if entry.state is not State.SENDING or not entry.overdue or not entry.token:
+        return entry
+    note = f"its sender ({entry.claimed_by}) left no answer before its deadline"
+    return ledger.conclude(entry.key, entry.token, Conclusion(state=State.IN_DOUBT, error=note)) or entry
+
+
+def _send(entry: Entry, claim: Claim, fence: Fence, tools: Tools) -> Entry:
     """Send under a claim that is ours, and write down what that proved before anything else happens."""
-    tools.reached(Step.CLAIMED)
+    delivery = claim.delivery
+    departure = ClaimedDeparture(claim, fence, tools.journal, lambda: tools.reached(Step.LEAVING))
     try:
-        message_id = tools.provider.send(delivery.message, tags=delivery.tags, before_signing=fence.check)
-    except NotDelivered as failure:
-        state = _proved(failure)
-        _conclude(claim, Conclusion(state=state, error=failure.detail), tools)
-        raise type(failure)(failure.detail, **_names(delivery)) from failure
+        tools.reached(Step.CLAIMED)
+        check_clock(entry, tools.timing.clock_tolerance)
+        message_id = tools.provider.send(delivery.message, tags=delivery.tags, departure=departure)
+    except NotDelivered as answer:
+        # Whatever it looks like: before the departure nothing can have been accepted.
+        failure = answer if departure.left or not isinstance(answer, InDoubt) else NeverLeft(answer.detail)
+        after = _conclude(claim, Conclusion(state=_proved(failure), error=failure.detail), tools)
+        if isinstance(failure, InDoubt) and after and after.state is State.IN_DOUBT:
+            raise _in_doubt(delivery, after, tools) from answer
+        raise type(failure)(failure.detail, **_names(delivery)) from answer
     except BaseException as stop:
-        # Killed, timed out, or a fault of our own while the request may have been on the wire: not known.
+        # Killed, timed out, or a fault of our own. Once the request has left it is not known what became of it.
         detail = f"interrupted while sending ({type(stop).__name__}: {stop})"
-        _conclude(claim, Conclusion(state=State.IN_DOUBT, error=detail), tools)
+        proved = State.IN_DOUBT if departure.left else State.RELEASED
+        _conclude(claim, Conclusion(state=proved, error=detail), tools)
         if isinstance(stop, Exception):
-            raise InDoubt(detail, **_names(delivery)) from stop
+            raise (InDoubt if departure.left else NeverLeft)(detail, **_names(delivery)) from stop
         raise
+    tools.journal.accepted(claim, message_id)
     tools.reached(Step.ACCEPTED)
-    entry = _record(claim, Receipt(key=delivery.key, message_id=message_id), tools)
+    recorded = _record(claim, Receipt(key=delivery.key, message_id=message_id), tools)
     tools.reached(Step.RECORDED)
-    return entry
+    return recorded
 
 
 def _proved(failure: NotDelivered) -> State:
@@ -190,15 +201,19 @@ def _proved(failure: NotDelivered) -> State:
     return State.IN_DOUBT
 
 
-def _conclude(claim: Claim, conclusion: Conclusion, tools: Tools) -> None:
-    """Write down a failure. If the ledger is away the claim stays, and is in doubt once it is past its deadline."""
+def _conclude(claim: Claim, conclusion: Conclusion, tools: Tools) -> Entry | None:
+    """Write down a failure. If the ledger is away the journal keeps it; without one the claim will be in doubt."""
+    tools.journal.failed(claim, conclusion)
     try:
-        tools.ledger.conclude(claim.delivery.key, claim.token, conclusion)
+        entry = tools.ledger.conclude(claim.delivery.key, claim.token, conclusion)
     except LedgerError as away:
         log.error(
             "%s: %s could not be written to the ledger (%s). Nothing is lost: the claim is held as in doubt.",
             claim.delivery.identity.recipient_id, conclusion.state.value, away,
         )  # fmt: skip
+        return None
+    tools.journal.done(claim)
+    return entry
 
 
 def _record(claim: Claim, receipt: Receipt, tools: Tools) -> Entry:
@@ -216,6 +231,7 @@ def _record(claim: Claim, receipt: Receipt, tools: Tools) -> Entry:
             "try writes it before anything else.", claim.delivery.identity.recipient_id, receipt.message_id, trouble,
         )  # fmt: skip
         raise
+    tools.journal.done(claim)
     return entry
 
 
@@ -251,30 +267,24 @@ def _replay(delivery: Delivery, entry: Entry) -> Result:
     return Result.CONTENT_CHANGED
 
 
-def _resend(entry: Entry, by: str) -> Decision:
-    reason = "setting in_doubt = resend: the claim is settled and no proof of acceptance came; may be a second copy"
-    return Decision(state=State.RELEASED, by=by, reason=reason, token=entry.token)
+def _resend_or_raise(delivery: Delivery, entry: Entry, tools: Tools) -> None:
+    """Release a mail in doubt, if that is the policy and its time has come; else say how it stands."""
+    drained_at = tools.events_drained_at() if entry.settled else None
+    if tools.doubt.outlook(entry, drained_at) is not Outlook.RESEND:
+        raise _in_doubt(delivery, entry, tools)
+    reason = (
+        f"setting in_doubt = resend: settled, and no proof of acceptance came. Odds: {tools.doubt.odds(drained_at)}"
+    )
+    tools.ledger.decide(delivery.key, Decision(state=State.RELEASED, by=tools.by, reason=reason, token=entry.token))
+
+
+def _in_doubt(delivery: Delivery, entry: Entry, tools: Tools) -> InDoubt:
+    detail = f"in doubt since {entry.claimed_at:%Y-%m-%d %H:%M} UTC: {entry.error}"
+    if tools.doubt.outlook(entry) is Outlook.HOLD:
+        return InDoubt(detail, **_names(delivery))
+    wait = tools.doubt.seconds_to_wait(entry)
+    return AwaitingProof(f"{detail}; {tools.doubt.in_words(entry)}.", **_names(delivery), retry_after=wait)
 
 
 def _names(delivery: Delivery) -> dict[str, str]:
     return {"recipient_id": delivery.identity.recipient_id, "key": delivery.key}
-
-
-class Fence:
-    """The moment after which the owner of a claim signs nothing any more.
-
-    Counted by a clock that nobody sets and that goes on while the machine sleeps.
-    """
-
-    def __init__(self, window: timedelta, clock: Callable[[], float] = seconds_since_boot) -> None:
-        self._clock = clock
-        self._ends = clock() + window.total_seconds()
-
-    def check(self) -> None:
-        """Refuse to go on after the deadline.
-
-        :raises mailonce.errors.NeverLeft: it has passed.
-        """
-        late = self._clock() - self._ends
-        if late >= 0:
-            raise NeverLeft(f"too late to send: the claim's deadline passed {late:.0f} s ago (the worker was frozen?)")

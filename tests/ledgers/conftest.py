@@ -14,7 +14,7 @@ from mailonce.ledgers.dynamodb import DynamoDBLedger
 from mailonce.ledgers.postgres import PostgresLedger
 from sandbox.aws import LocalAws
 from sandbox.postgres import EmbeddedPostgres
-from tests.fakes import MemoryLedger
+from tests.fake_ledger import MemoryLedger
 
 MakeLedger = Callable[[], Ledger]
 """Makes one more ledger on the test's table, as another worker would."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import boto3
@@ -59,8 +60,16 @@ def message(to: str = ANN, **changes: Any) -> Message:
     return Message(**{"sender": "Billing <billing@example.com>", "to": to, "subject": "s", "text": "t", **changes})
 
 
-def send(through: SesProvider, mail: Message | None = None, fence: Any = lambda: None) -> str:
-    return through.send(mail or message(), tags=TAGS, before_signing=fence)
+@dataclass
+class Told:
+    """A departure that does as the test says."""
+
+    signing: Callable[[], None] = lambda: None
+    leaving: Callable[[], None] = lambda: None
+
+
+def send(through: SesProvider, mail: Message | None = None, fence: Any = lambda: None, **told: Any) -> str:
+    return through.send(mail or message(), tags=TAGS, departure=Told(signing=fence, **told))
 
 
 @pytest.mark.parametrize(
@@ -206,6 +215,36 @@ class TestFence:
         for _ in range(3):
             send(through, fence=lambda: seen.append(len(ses.requests)))
         assert seen == [0, 1, 2]
+
+    def test_it_leaves_when_the_connection_stands_and_the_request_is_signed(self, ses: SesStandIn) -> None:
+        order: list[str] = []
+        seen: list[int] = []
+
+        def leaving() -> None:
+            order.append("leaving")
+            seen.append(len(ses.requests))
+
+        through = provider(ses.url)
+        for _ in range(3):
+            send(through, fence=lambda: order.append("signing"), leaving=leaving)
+        assert order == ["signing", "leaving"] * 3
+        assert seen == [0, 1, 2]
+
+    def test_what_is_refused_in_the_last_moment_does_not_arrive(self, ses: SesStandIn) -> None:
+        def leaving() -> None:
+            raise NeverLeft("the journal cannot be written")
+
+        through = provider(ses.url)
+        with pytest.raises(NeverLeft, match="journal"):
+            send(through, leaving=leaving)
+        assert send(through)  # the connection that had begun is not used again
+        assert len(ses.requests) == len(ses.mails) == 1
+
+    def test_a_server_that_is_not_there_is_never_left_for(self) -> None:
+        left: list[str] = []
+        with pytest.raises(NeverLeft):
+            send(provider("http://127.0.0.1:9"), leaving=lambda: left.append("left"))
+        assert not left
 
     def test_each_thread_passes_its_own(self, ses: SesStandIn) -> None:
         through = provider(ses.url)

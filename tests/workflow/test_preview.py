@@ -14,7 +14,8 @@ from mailonce.delivery import Conclusion
 from mailonce.messages.rows import read_row
 from mailonce.states import State
 from mailonce.workflow.preview import Plan, plan_of, preview_all
-from tests.fakes import MemoryLedger, make_claim, make_delivery
+from tests.fake_ledger import MemoryLedger
+from tests.fakes import make_claim, make_delivery
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 

@@ -13,7 +13,8 @@ from mailonce.errors import RecipientsUnresolved
 from mailonce.states import State
 from mailonce.workflow import report as report_module
 from mailonce.workflow.report import NAMES_IN_LOG, compile_report, report_run
-from tests.fakes import MemoryLedger, make_claim
+from tests.fake_ledger import MemoryLedger
+from tests.fakes import make_claim
 
 SETTLED_AT_ONCE = Timing(window=timedelta(0), settle=timedelta(0))
 

@@ -21,6 +21,7 @@ FAILURES: list[tuple[BaseException, int, float, float]] = [
     (errors.NeverLeft("refused"), 8, 5, 600),
     (errors.InFlight("else"), 5, 20, 120),
     (errors.LedgerUnavailable("away"), 8, 10, 600),
+    (errors.AwaitingProof("an event may come"), 24, 20, 300),
     (RuntimeError("Airflow's own"), 3, 10, 600),
     (KeyboardInterrupt(), 3, 10, 600),
     (errors.LedgerError("of no kind"), 3, 10, 600),
@@ -113,25 +114,39 @@ def test_mapped_tasks_do_not_come_back_at_the_same_moment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failures", "like"),
+    ("failures", "number", "like"),
     [
-        ([errors.Rejected("a"), errors.InDoubt("b")], errors.Rejected("a")),
-        ([errors.Rejected("a"), errors.Throttled("b")], errors.Throttled("b")),
-        ([errors.Throttled("a"), errors.InFlight("b")], errors.InFlight("b")),
-        ([errors.NeverLeft("a"), errors.Throttled("b"), errors.InDoubt("c")], errors.NeverLeft("a")),
-        ([errors.InvalidInput(field="email", reason="r", remedy="m")], errors.Rejected("a")),
+        ([errors.Rejected("a"), errors.InDoubt("b")], 1, None),
+        ([errors.Rejected("a"), errors.Throttled("b")], 1, errors.Throttled("b")),
+        ([errors.Throttled("a"), errors.InFlight("b")], 1, errors.Throttled("a")),
+        ([errors.NeverLeft("a"), errors.Throttled("b"), errors.InDoubt("c")], 1, errors.Throttled("b")),
+        # Once those who come back soon have had their tries, the patient ones decide.
+        ([errors.Throttled("a"), errors.AwaitingProof("b")], 10, errors.Throttled("a")),
+        ([errors.Throttled("a"), errors.AwaitingProof("b")], 11, errors.AwaitingProof("b")),
+        ([errors.Throttled("a"), errors.AwaitingProof("b")], 25, None),
+        ([errors.InvalidInput(field="email", reason="r", remedy="m")], 1, None),
     ],
     ids=str,
 )
-def test_a_batch_is_tried_again_for_whom_it_may_help(failures: list[Any], like: BaseException) -> None:
-    batch = errors.BatchIncomplete(failures, total=9)
-    assert POLICY.backoff(batch) is POLICY.backoff(like)
-    expected = RetryAction.RETRY if POLICY.backoff(like).count else RetryAction.FAIL
-    assert decide(batch).action is expected
+def test_a_batch_is_tried_again_when_it_first_helps_somebody(
+    monkeypatch: pytest.MonkeyPatch, failures: list[Any], number: int, like: BaseException | None
+) -> None:
+    monkeypatch.setattr("random.random", lambda: 0.5)
+    decision = POLICY.evaluate(errors.BatchIncomplete(failures, total=9), number, POLICY.most)
+    if like is None:
+        assert decision.action is RetryAction.FAIL
+    else:
+        assert decision.retry_delay == POLICY.evaluate(like, number, POLICY.most).retry_delay
+
+
+def test_proof_that_comes_at_a_known_moment_is_waited_for_until_then() -> None:
+    decision = POLICY.evaluate(errors.AwaitingProof("a", retry_after=900), 1, POLICY.most)
+    assert decision.retry_delay is not None
+    assert 900 <= decision.retry_delay.total_seconds() <= 910
 
 
 def test_what_a_task_needs_to_follow_the_policy() -> None:
-    assert POLICY.task_arguments == {"retry_policy": POLICY, "retries": 10, "retry_delay": AFTER_KILL}
+    assert POLICY.task_arguments == {"retry_policy": POLICY, "retries": 24, "retry_delay": AFTER_KILL}
     # The next try after a kill must find the claim past its deadline.
     assert Timing().window < AFTER_KILL
 
@@ -139,7 +154,7 @@ def test_what_a_task_needs_to_follow_the_policy() -> None:
 def test_rows_can_be_overridden_and_added() -> None:
     class Own(RuntimeError): ...
 
-    policy = DeliveryRetryPolicy({errors.InDoubt: Backoff(count=20), Own: Backoff(count=1)})
-    assert (policy.backoff(errors.InDoubt("x")).count, policy.backoff(Own()).count, policy.most) == (20, 1, 20)
+    policy = DeliveryRetryPolicy({errors.InDoubt: Backoff(count=30), Own: Backoff(count=1)})
+    assert (policy.backoff(errors.InDoubt("x")).count, policy.backoff(Own()).count, policy.most) == (30, 1, 30)
     assert policy.backoff(errors.Throttled("x")) is RETRIES[errors.Throttled]
-    assert POLICY.most == 10, "the default is left alone"
+    assert POLICY.most == 24, "the default is left alone"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from mailonce.doubt import InDoubtPolicy
 from mailonce.errors import InvalidInput
-from mailonce.protocol import InDoubtPolicy
 from mailonce.workflow.settings import Settings
 
 VALUES: dict[str, tuple[str, Any]] = {
@@ -21,10 +21,12 @@ VALUES: dict[str, tuple[str, Any]] = {
     "reply_to": ("help@example.com, Desk <desk@example.com>", "help@example.com, Desk <desk@example.com>"),
     "configuration_set": ("statements", "statements"),
     "events_queue_url": ("https://sqs/1/events", "https://sqs/1/events"),
+    "events_patience": ("60", 60),
     "in_doubt": ("resend", "resend"),
     "timezone": ("Europe/Berlin", "Europe/Berlin"),
     "snapshot_uri": ("s3://bucket/mail", "s3://bucket/mail"),
     "template_root": ("/srv/templates", "/srv/templates"),
+    "journal_dir": ("/var/lib/mailonce", "/var/lib/mailonce"),
     "message_url": ("https://mail/{message_id}", "https://mail/{message_id}"),
     "concurrency": ("3", 3),
     "claim_window": ("30", 30),
@@ -153,6 +155,6 @@ def test_what_the_protocol_is_given() -> None:
     timing = settings.timing
     assert (timing.window, timing.settle) == (timedelta(seconds=30), timedelta(minutes=10))
     assert (timing.record_patience, timing.retention) == (timedelta(minutes=1), timedelta(days=2))
-    assert settings.in_doubt_policy is InDoubtPolicy.RESEND
+    assert settings.doubt.policy is InDoubtPolicy.RESEND
     assert Settings().timing.retention is None
-    assert Settings().in_doubt_policy is InDoubtPolicy.HOLD
+    assert Settings().doubt.policy is InDoubtPolicy.HOLD

@@ -7,20 +7,35 @@ mail may have been accepted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from mailonce.messages.message import Message
 
 
+class Departure(Protocol):
+    """Is told how far a request is. What its methods raise must be raised, and then nothing may leave."""
+
+    def signing(self) -> None:
+        """To be called last before the request is signed, or is otherwise made valid for some time."""
+        ...
+
+    def leaving(self) -> None:
+        """To be called in the last moment before that part of the request leaves without which it is not accepted.
+
+        The later the better: a failure before it is known to have sent nothing, and a failure after it is doubt.
+        """
+        ...
+
+
 class Provider(Protocol):
     """Sends one mail by one request: never repeats it on its own."""
 
-    def send(self, message: Message, *, tags: Mapping[str, str], before_signing: Callable[[], None]) -> str:
+    def send(self, message: Message, *, tags: Mapping[str, str], departure: Departure) -> str:
         """Hand one mail to the provider.
 
         :param tags: go with the mail, and come back in the provider's events about it.
-        :param before_signing: called last before the request is signed; what it raises is raised, and nothing leaves.
+        :param departure: must be told before anything leaves.
         :return: the provider's message id.
         :raises mailonce.errors.NotSent: the mail was not accepted, for certain.
         :raises mailonce.errors.Rejected: the provider refuses this mail for good.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from email.utils import formataddr, parseaddr
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,11 @@ from botocore.config import Config
 
 from mailonce.errors import InDoubt, InvalidInput, NotDelivered
 from mailonce.messages.message import Message
+from mailonce.providers.base import Departure
 from mailonce.providers.ses_failures import proved_by
 
 if TYPE_CHECKING:
+    from botocore.awsrequest import AWSPreparedRequest
     from mypy_boto3_sesv2.client import SESV2Client
     from mypy_boto3_sesv2.type_defs import EmailContentTypeDef
 
@@ -55,11 +57,12 @@ class SesProvider:
         self._client = client
         self._configuration_set = configuration_set
         self._thread = threading.local()
-        client.meta.events.register("before-sign.sesv2.SendEmail", self._before_signing)
+        client.meta.events.register("before-sign.sesv2.SendEmail", self._signing)
+        client.meta.events.register("before-send.sesv2.SendEmail", self._sending)
 
-    def send(self, message: Message, *, tags: Mapping[str, str], before_signing: Callable[[], None]) -> str:
+    def send(self, message: Message, *, tags: Mapping[str, str], departure: Departure) -> str:
         """See :class:`mailonce.providers.base.Provider`."""
-        self._thread.before_signing = before_signing
+        self._thread.departure = departure
         request: dict[str, Any] = {
             "FromEmailAddress": _ascii(message.sender),
             "Destination": {"ToAddresses": [message.to]},
@@ -73,16 +76,28 @@ class SesProvider:
         try:
             answer = self._client.send_email(**request)
         except NotDelivered:
-            raise  # the fence: too late to sign
+            raise  # the departure refused
         except Exception as error:
+            refusal = getattr(error, "kwargs", {}).get("error")
+            if isinstance(refusal, NotDelivered):
+                raise refusal from error  # the same, from within the connection, where botocore wraps it
             raise proved_by(error, sender=message.sender) from error
         message_id = answer.get("MessageId")
         if not message_id:
             raise InDoubt("the provider answered 200 without a message id: probably accepted, but nothing proves it.")
         return message_id
 
-    def _before_signing(self, **_: Any) -> None:
-        self._thread.before_signing()
+    def _signing(self, **_: Any) -> None:
+        self._thread.departure.signing()
+
+    def _sending(self, request: AWSPreparedRequest, **_: Any) -> None:
+        # The body is asked for when the connection stands and the headers are out: there is no later moment.
+        request.body = _announced(request.body, self._thread.departure)  # type: ignore[assignment]
+
+
+def _announced(body: bytes, departure: Departure) -> Iterator[bytes]:
+    departure.leaving()
+    yield body
 
 
 def _ascii(address: str) -> str:

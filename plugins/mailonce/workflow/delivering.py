@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from mailonce.batch import Tally, deliver_all
 from mailonce.delivery import Delivery
 from mailonce.errors import InvalidInput
+from mailonce.journal import Journal
 from mailonce.keys import key_recipe
 from mailonce.messages.content import Content, ProviderTemplate
 from mailonce.messages.rows import Row, read_row
 from mailonce.messages.statement import StatementMaker
 from mailonce.messages.templates import Templates
 from mailonce.protocol import Tools, record_kept_receipts
+from mailonce.recovery import recover
 from mailonce.workflow.account import check_stored_template
 from mailonce.workflow.connections import open_ledger, open_provider
 from mailonce.workflow.periods import period_for_templates
@@ -77,15 +79,22 @@ def run(operator: IdempotentSesOperator, context: Context) -> dict[str, Any]:
 
 def _deliver(makers: Sequence[Callable[[], Delivery]], settings: Settings, context: Context) -> Tally:
     threads = min(settings.concurrency, len(makers)) or 1
-    with closing(open_ledger(settings, connections=threads)) as ledger:
+    with (
+        closing(open_ledger(settings, connections=threads)) as ledger,
+        closing(Journal(settings.journal_folder)) as journal,
+    ):
         tools = Tools(
             ledger=ledger,
             provider=open_provider(settings, connections=threads),
             receipts=TaskStateReceipts(context.get("task_state_store")),
             by=_who(context),
             timing=settings.timing,
-            in_doubt=settings.in_doubt_policy,
+            journal=journal,
+            doubt=settings.doubt,
+            events_drained_at=lambda: ledger.epoch.read().events_drained_at,
         )
+        if settings.journal_folder:
+            recover(settings.journal_folder, ledger)
         if _tried_before(context):
             tools = replace(tools, unrecorded=record_kept_receipts(tools))
         return deliver_all(makers, tools, concurrency=threads)

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import RetryDecision, RetryPolicy
 
 from mailonce.errors import (
+    AwaitingProof,
     BatchIncomplete,
+    DuplicateMeasured,
+    EventsSetAside,
     InDoubt,
     InFlight,
     InvalidInput,
@@ -61,6 +64,8 @@ RETRIES: Mapping[type[BaseException], Backoff] = {
     Throttled: Backoff(count=10, delay=timedelta(seconds=2), growth=2, cap=timedelta(minutes=5)),
     NeverLeft: Backoff(count=8, delay=timedelta(seconds=5), growth=2, cap=timedelta(minutes=10)),
     InFlight: Backoff(count=5, delay=timedelta(seconds=20), growth=2, cap=timedelta(minutes=2), jitter=0.2),
+    # Long enough for the settled moment and for the provider's events; the ledger's clock says when it is in vain.
+    AwaitingProof: Backoff(count=24, delay=timedelta(seconds=20), growth=1.5, cap=timedelta(minutes=5), jitter=0.2),
     LedgerUnavailable: Backoff(count=8, delay=timedelta(seconds=10), growth=2, cap=timedelta(minutes=10)),
     # Not helped by trying again: somebody must decide, correct or permit something first.
     InDoubt: NEVER,
@@ -69,6 +74,8 @@ RETRIES: Mapping[type[BaseException], Backoff] = {
     InvalidInput: NEVER,
     LedgerUnusable: NEVER,
     RecipientsUnresolved: NEVER,
+    DuplicateMeasured: NEVER,
+    EventsSetAside: NEVER,
     # Anything else: Airflow's own trouble, a worker that was killed.
     BaseException: Backoff(count=3, delay=timedelta(seconds=10), growth=3, cap=timedelta(minutes=10)),
 }
@@ -100,25 +107,34 @@ class DeliveryRetryPolicy(RetryPolicy):
         return {"retry_policy": self, "retries": self.most, "retry_delay": AFTER_KILL}
 
     def backoff(self, error: BaseException) -> Backoff:
-        """Return the row for an error; for a batch, the row that is tried again most patiently."""
-        if isinstance(error, BatchIncomplete):
-            return max(
-                (self.backoff(one) for one in error.errors), key=lambda row: (row.count > 0, row.delay, row.count)
-            )
+        """Return the row for an error."""
         return next(self.table[kind] for kind in type(error).__mro__ if kind in self.table)
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
-        """See :class:`airflow.sdk.RetryPolicy`."""
-        backoff = self.backoff(exception)
-        name = type(exception).__name__
+        """See :class:`airflow.sdk.RetryPolicy`. Of a batch, whoever is helped by the next try soonest decides."""
+        errors = exception.errors if isinstance(exception, BatchIncomplete) else (exception,)
         retry = self._retry_number(try_number, max_tries, context)
-        if retry > backoff.count:
-            tries = f" after {backoff.count} retries" if backoff.count else ": trying again would not help"
+        rows = {type(error): self.backoff(error) for error in errors}
+        helped = [error for error in errors if retry <= rows[type(error)].count]
+        name = type(exception).__name__
+        if not helped:
+            most = max(row.count for row in rows.values())
+            tries = f" after {most} retries" if most else ": trying again would not help"
             return RetryDecision.fail(f"{name}{tries}. {exception}")
-        delay = backoff.before_retry(retry, chance=random.random())  # noqa: S311 - spreads load, guards nothing
-        return RetryDecision.retry(delay, f"{name}: retry {retry} of {backoff.count} in {delay.total_seconds():.0f} s")
+        chance = random.random()  # noqa: S311 - spreads load, guards nothing
+        delay, error = min(
+            ((self._delay(error, retry, chance), error) for error in helped), key=lambda choice: choice[0]
+        )
+        count = rows[type(error)].count
+        return RetryDecision.retry(delay, f"{name}: retry {retry} of {count} in {delay.total_seconds():.0f} s")
+
+    def _delay(self, error: BaseException, retry: int, chance: float) -> timedelta:
+        if isinstance(error, AwaitingProof) and error.retry_after is not None:
+            # Not earlier, for it would be in vain; a little later for some, so that not all come at once.
+            return timedelta(seconds=error.retry_after + 10 * chance)
+        return self.backoff(error).before_retry(retry, chance=chance)
 
     def _retry_number(self, try_number: int, max_tries: int, context: Context | None) -> int:
         """Return which retry would come next, since the task was last cleared: Airflow goes on counting tries then."""

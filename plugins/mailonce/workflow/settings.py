@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from mailonce.delivery import Timing
+from mailonce.doubt import DoubtRules, InDoubtPolicy
 from mailonce.errors import InvalidInput
 from mailonce.messages.addresses import recipient_address
 from mailonce.messages.message import refuse_control_characters
 from mailonce.period import time_zone
-from mailonce.protocol import InDoubtPolicy
 
 SECTION = "mailonce"
 
@@ -31,12 +31,15 @@ class Settings:
     :param region_name: AWS region of SES; empty: the connection's.
     :param sender: the From address, with or without a display name. :param reply_to: addresses, comma-separated.
     :param configuration_set: SES configuration set, whose events prove what no answer proved.
-    :param events_queue_url: SQS queue in which those events arrive.
+    :param events_queue_url: SQS queue in which those events arrive; empty: nobody waits for any.
+    :param events_patience: seconds after a claim for which a mail in doubt waits for the provider's event.
     :param in_doubt: ``hold`` or ``resend``.
     :param timezone: IANA time zone whose midnights bound a month.
     :param snapshot_uri: folder of the snapshots: a path, ``file://…``, ``s3://…``; empty: under ``AIRFLOW_HOME``.
     :param template_root: folder with one folder of templates a campaign; empty: ``include/templates`` beside the
         Dags folder.
+    :param journal_dir: folder on each worker's own disk for :mod:`mailonce.journal`; empty: under ``AIRFLOW_HOME``;
+        ``none``: no journal.
     :param message_url: link shown for a sent mail, with ``{message_id}`` in it; empty: none.
     :param concurrency: how many recipients of a batch are served at once.
     :param claim_window: seconds from a claim until its owner refuses to sign a request.
@@ -55,10 +58,12 @@ class Settings:
     reply_to: str = ""
     configuration_set: str = ""
     events_queue_url: str = ""
+    events_patience: int = 3600
     in_doubt: str = "hold"
     timezone: str = "UTC"
     snapshot_uri: str = ""
     template_root: str = ""
+    journal_dir: str = ""
     message_url: str = ""
     concurrency: int = 8
     claim_window: int = 60
@@ -86,9 +91,15 @@ class Settings:
         )
 
     @property
-    def in_doubt_policy(self) -> InDoubtPolicy:
+    def doubt(self) -> DoubtRules:
         """What becomes of a mail in doubt."""
-        return InDoubtPolicy(self.in_doubt)
+        patience = timedelta(seconds=self.events_patience) if self.events_queue_url else None
+        return DoubtRules(policy=InDoubtPolicy(self.in_doubt), patience=patience)
+
+    @property
+    def journal_folder(self) -> Path | None:
+        """Where this machine's processes keep their journals; None: nowhere."""
+        return None if self.journal_dir == "none" else Path(self.journal_dir)
 
     @property
     def reply_addresses(self) -> tuple[str, ...]:
@@ -130,6 +141,7 @@ class Settings:
             settings,
             template_root=settings.template_root or str(home.parent / "include" / "templates"),
             snapshot_uri=settings.snapshot_uri or f"file://{_airflow_home()}/mailonce/snapshots",
+            journal_dir=settings.journal_dir or f"{_airflow_home()}/mailonce/journal",
         )
 
 
@@ -176,6 +188,7 @@ _LEAST = {
     "concurrency": 1,
     "claim_window": 5,
     "settle_after": 0,
+    "events_patience": 0,
     "record_patience": 0,
     "retention_days": 0,
     "tolerated_failures": 0,
