@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ import pytest
 
 from mailonce.delivery import Conclusion, Decision, Receipt, Timing
 from mailonce.errors import RecipientsUnresolved
+from mailonce.events import Event, EventKind
+from mailonce.messages.rows import read_row
 from mailonce.states import State
 from mailonce.workflow import report as report_module
 from mailonce.workflow.report import NAMES_IN_LOG, compile_report, report_run
@@ -28,7 +30,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> MemoryLedger:
 
 def bring_to(ledger: MemoryLedger, delivery: Any, state: State, **facts: Any) -> None:
     """Give a delivery this state, by the moves that the protocol allows."""
-    claim = make_claim(delivery, timing=SETTLED_AT_ONCE)
+    claim = make_claim(delivery, timing=Timing() if state is State.SENDING else SETTLED_AT_ONCE)
     ledger.claim(claim)
     if state is State.SENT:
         facts.setdefault("message_id", "m-1")
@@ -42,8 +44,6 @@ def bring_to(ledger: MemoryLedger, delivery: Any, state: State, **facts: Any) ->
 @pytest.fixture
 def month(write: Any, make_row: Any, maker: Any, ledger: MemoryLedger) -> Any:
     """A snapshot of one recipient a state, and of two rejects; each recipient's id is the state's name."""
-    from mailonce.messages.rows import read_row
-
     rows = {state: make_row(state.value) for state in State}
     for state, row in rows.items():
         error = None if state in (State.SENDING, State.SENT) else f"{state.value} for a reason"
@@ -76,6 +76,58 @@ def test_a_duplicate_is_named(month: Any, ledger: MemoryLedger, caplog: pytest.L
     with pytest.raises(RecipientsUnresolved):
         report_run(month.uri, run_id="r", dry_run=False)
     assert "SENT was accepted twice by the provider" in caplog.text
+
+
+def test_whose_sender_has_vanished_is_in_doubt_at_the_latest_now(
+    write: Any, make_row: Any, maker: Any, ledger: MemoryLedger
+) -> None:
+    row = make_row("C-1")
+    delivery = maker.delivery(read_row(row))
+    ledger.claim(make_claim(delivery, by="try 1", timing=SETTLED_AT_ONCE))
+    snapshot = write(row)
+    assert compile_report(snapshot, ledger, dry_run=True).counts == {"held as in doubt": 1}
+    (entry,) = ledger.find([delivery.key])
+    assert entry.state is State.SENDING, "a dry run changes nothing"
+    (named,) = compile_report(snapshot, ledger).exceptions
+    assert named["state"] == "IN_DOUBT"
+    assert "try 1) left no answer" in named["why"]
+
+
+def test_what_became_of_the_mails_is_counted_and_whoever_did_not_get_theirs_is_named(
+    month: Any, ledger: MemoryLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    (sent,) = (planned for planned in month.rows() if planned.row.recipient_id == "SENT")
+    ledger.observe(
+        Event(
+            kind=EventKind.BOUNCE,
+            key=sent.key,
+            message_id="m-1",
+            at=datetime(2026, 11, 1, tzinfo=timezone.utc),
+            address="ann@example.com",
+            detail="Permanent/General: 550 user unknown",
+        )
+    )
+    report = compile_report(month, ledger)
+    assert report.fates == {"BOUNCED": 1}
+    assert report.undelivered == [
+        {"recipient_id": "SENT", "state": "BOUNCED", "why": "Permanent/General: 550 user unknown"}
+    ]
+    assert "SENT" not in {one["recipient_id"] for one in report.exceptions}
+    with pytest.raises(RecipientsUnresolved):
+        report_run(month.uri, run_id="r", dry_run=False)
+    assert "SENT: BOUNCED: Permanent/General: 550 user unknown" in caplog.text
+
+
+def test_who_is_left_out_on_purpose_is_named_and_fails_nobody(
+    write: Any, make_row: Any, ledger: MemoryLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    snapshot = write(make_row("C-1"), suppressed=lambda _addresses: {"ann@example.com": "hard bounce"})
+    report = compile_report(snapshot, ledger)
+    assert (report.counts, report.unresolved) == ({"suppressed": 1}, 0)
+    assert report.suppressed[0]["recipient_id"] == "C-1"
+    with caplog.at_level(logging.WARNING):
+        assert report_run(snapshot.uri, run_id="r", dry_run=False)["suppressed"] == 1
+    assert "C-1: suppressed: email: the address is suppressed and not mailed: hard bounce" in caplog.text
 
 
 def test_more_recipients_than_are_asked_for_at_a_time(
@@ -117,8 +169,6 @@ class TestRun:
         assert not (Path(month.uri.removeprefix("file://")) / "report.json").exists()
 
     def test_what_goes_to_airflow_is_small_and_plain(self, write: Any, make_row: Any, maker: Any, ledger: Any) -> None:
-        from mailonce.messages.rows import read_row
-
         bring_to(ledger, maker.delivery(read_row(make_row())), State.SENT)
         result = report_run(write(make_row()).uri, run_id="r", dry_run=False)
         assert set(result) == {"SENT", "report"}

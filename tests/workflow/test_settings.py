@@ -23,6 +23,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "events_queue_url": ("https://sqs/1/events", "https://sqs/1/events"),
     "events_patience": ("60", 60),
     "in_doubt": ("resend", "resend"),
+    "account_suppressions": ("true", True),
     "timezone": ("Europe/Berlin", "Europe/Berlin"),
     "snapshot_uri": ("s3://bucket/mail", "s3://bucket/mail"),
     "template_root": ("/srv/templates", "/srv/templates"),
@@ -57,7 +58,9 @@ def test_the_environment_sets_each(monkeypatch: pytest.MonkeyPatch, name: str) -
 @pytest.mark.parametrize("name", VALUES)
 def test_an_override_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     text, value = VALUES[name]
-    set_in_environment(monkeypatch, **{name: {"in_doubt": "hold", "timezone": "UTC"}.get(name, "77")})
+    set_in_environment(
+        monkeypatch, **{name: {"in_doubt": "hold", "timezone": "UTC", "account_suppressions": "false"}.get(name, "77")}
+    )
     assert getattr(Settings.load({name: value}), name) == value
     assert getattr(Settings.load({name: text}), name) == value, "as text, as a template renders it"
 

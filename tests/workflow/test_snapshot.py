@@ -169,6 +169,23 @@ class TestRejects:
         assert ids(snapshot) == ["1"]
         assert rejected(snapshot) == {"2": "key", "3": "key_expression"}
 
+    def test_suppressed_addresses_are_left_out_by_name(self, write: Any, make_row: Any) -> None:
+        asked: list[list[str]] = []
+
+        def suppressed(addresses: Any) -> dict[str, str]:
+            asked.append(list(addresses))
+            return {"bob@example.com": "hard bounce: 550 user unknown"}
+
+        rows = [make_row("C-1"), make_row("C-2", email="Bob@example.com"), make_row("C-3", email="bad")]
+        snapshot = write(*rows, suppressed=suppressed)
+        assert [row.row.recipient_id for row in snapshot.rows()] == ["C-1"]
+        kinds = {reject["row"]: (reject["kind"], reject["reason"]) for reject in snapshot.rejects()}
+        assert kinds["C-2"][0] == "suppressed"
+        assert "550 user unknown" in kinds["C-2"][1]
+        assert kinds["C-3"][0] == "invalid"
+        assert snapshot.manifest.recipients == 1
+        assert asked == [["ann@example.com", "Bob@example.com"]], "only those that could be mailed are asked about"
+
     def test_only_those_asked_for(self, write: Any, make_row: Any) -> None:
         rows = [make_row(1), make_row("C-2"), make_row("C-3", email="bad"), make_row("C-4")]
         snapshot = write(*rows, only=["1", "C-3", "C-9", "C-8"])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -18,7 +17,6 @@ from mailonce.errors import InvalidInput
 from mailonce.journal import Journal
 from mailonce.keys import key_recipe
 from mailonce.messages.content import Content, ProviderTemplate
-from mailonce.messages.rows import Row, read_row
 from mailonce.messages.statement import StatementMaker
 from mailonce.messages.templates import Templates
 from mailonce.protocol import Tools, record_kept_receipts
@@ -28,8 +26,8 @@ from mailonce.workflow.connections import open_ledger, open_provider
 from mailonce.workflow.periods import period_for_templates
 from mailonce.workflow.preview import preview_all
 from mailonce.workflow.receipts import TaskStateReceipts
+from mailonce.workflow.recipients import Recipient, label, read_recipients, without_suppressed
 from mailonce.workflow.settings import Settings
-from mailonce.workflow.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -49,8 +47,8 @@ def run(operator: IdempotentSesOperator, context: Context) -> dict[str, Any]:
     :raises mailonce.errors.MailonceError: see :mod:`mailonce.errors`.
     """
     settings = Settings.load({name: getattr(operator, name) for name in OVERRIDES})
-    rows = _rows(operator)
-    operator.map_label = _label([row.recipient_id for row, _ in rows if isinstance(row, Row)])
+    recipients = read_recipients(operator)
+    operator.map_label = label(recipients)
     maker = StatementMaker(
         campaign=operator.campaign,
         period=operator.period,
@@ -61,7 +59,8 @@ def run(operator: IdempotentSesOperator, context: Context) -> dict[str, Any]:
         reply_to=settings.reply_addresses,
         recipe=key_recipe(operator.key),
     )
-    makers = [partial(_planned_delivery, maker, row, key) for row, key in rows]
+    mailed = recipients if operator.snapshot else without_suppressed(recipients, settings)
+    makers = [partial(_planned_delivery, maker, recipient) for recipient in mailed]
     if _is_true(operator.preview):
         with closing(open_ledger(settings)) as ledger:
             return preview_all(makers, ledger, folder_uri=operator.snapshot)
@@ -70,7 +69,9 @@ def run(operator: IdempotentSesOperator, context: Context) -> dict[str, Any]:
     tally = _deliver(makers, settings, context)
     # Small and plain on purpose: a result that cannot be stored makes Airflow run the task again.
     outcome: dict[str, Any] = {result.value: count for result, count in tally.results.items()}
-    if len(rows) == 1 and tally.last is not None:
+    if suppressed := len(recipients) - len(mailed):
+        outcome["suppressed"] = suppressed
+    if len(recipients) == 1 and tally.last is not None:
         outcome |= {"recipient": tally.last.identity.recipient_id, "message_id": tally.last.message_id}
         if settings.message_url and tally.last.message_id:
             operator.message_url = settings.message_url.replace("{message_id}", tally.last.message_id)
@@ -100,41 +101,6 @@ def _deliver(makers: Sequence[Callable[[], Delivery]], settings: Settings, conte
         return deliver_all(makers, tools, concurrency=threads)
 
 
-def _rows(operator: IdempotentSesOperator) -> list[tuple[Row | InvalidInput, str | None]]:
-    """Return the rows to serve, or what is wrong with them, and the keys they were planned under, if they were."""
-    given = [name for name in ("recipient", "recipients", "snapshot") if getattr(operator, name) not in (None, "")]
-    if len(given) != 1:
-        raise InvalidInput(
-            field="recipient, recipients, snapshot",
-            reason=f"{' and '.join(given) or 'none'} of them given",
-            remedy="Give exactly one",
-        )
-    if operator.snapshot:
-        if operator.chunk is None:
-            raise InvalidInput(field="chunk", reason="is missing", remedy="Say which chunk of the snapshot")
-        return [(plan.row, plan.key) for plan in Snapshot(operator.snapshot).chunk(operator.chunk)]
-    several = _from_text(operator.recipients)
-    rows = several if several is not None else [_from_text(operator.recipient)]
-    if isinstance(rows, (str, Mapping)) or not isinstance(rows, Sequence):
-        raise InvalidInput(field="recipients", reason=f"is a {type(rows).__name__}", remedy="Give a list of rows")
-    return [(_row(row, number), None) for number, row in enumerate(rows, start=1)]
-
-
-def _row(raw: Any, number: int) -> Row | InvalidInput:
-    """Return one row, or the complaint about it: raised in its turn, so that it stops no other recipient."""
-    if not isinstance(raw, Mapping):
-        return InvalidInput(
-            row=f"number {number}",
-            field="recipient",
-            reason=f"is a {type(raw).__name__}",
-            remedy="Give a row: names and values, with recipient_id and email among them",
-        )
-    try:
-        return read_row(raw, number=number)
-    except InvalidInput as complaint:
-        return complaint
-
-
 def _content(operator: IdempotentSesOperator, settings: Settings) -> Content:
     if operator.ses_template:
         return ProviderTemplate(operator.ses_template)
@@ -156,11 +122,12 @@ def _first_message(makers: Sequence[Callable[[], Delivery]]) -> Message | None:
     return None
 
 
-def _planned_delivery(maker: StatementMaker, row: Row | InvalidInput, planned_key: str | None) -> Delivery:
+def _planned_delivery(maker: StatementMaker, recipient: Recipient) -> Delivery:
+    row = recipient.row
     if isinstance(row, InvalidInput):
         raise row
     delivery = maker.delivery(row)
-    if planned_key is not None and planned_key != delivery.key:
+    if recipient.planned_key not in (None, delivery.key):
         raise InvalidInput(
             row=row.recipient_id,
             field="key",
@@ -168,25 +135,6 @@ def _planned_delivery(maker: StatementMaker, row: Row | InvalidInput, planned_ke
             remedy="Clear the task snapshot, so that all is planned anew: who was already mailed is not mailed again",
         )
     return delivery
-
-
-def _from_text(value: Any) -> Any:
-    """Return rows given as JSON text: what a template renders to, unless the Dag renders native objects."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError as error:
-        raise InvalidInput(
-            field="recipient", reason=f"is text that is not JSON ({error})", remedy="Render it with | tojson"
-        ) from error
-
-
-def _label(recipient_ids: list[str]) -> str:
-    """Return what Airflow shows instead of the map index: the recipient's id, never the address."""
-    if len(recipient_ids) <= 1:
-        return "".join(recipient_ids)
-    return f"{recipient_ids[0]} … {recipient_ids[-1]} ({len(recipient_ids)})"
 
 
 def _who(context: Context) -> str:

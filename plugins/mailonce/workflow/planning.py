@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,11 @@ from mailonce.keys import key_recipe
 from mailonce.messages.statement import StatementMaker
 from mailonce.messages.templates import Templates
 from mailonce.period import Period
+from mailonce.workflow.connections import open_ledger
 from mailonce.workflow.preflight import check_quota
 from mailonce.workflow.settings import Settings
 from mailonce.workflow.snapshot_writer import write_snapshot
+from mailonce.workflow.suppressed import Suppressed
 from mailonce.workflow.usage import read_statement, usage_rows
 
 if TYPE_CHECKING:
@@ -51,16 +54,18 @@ def plan_month(
         reply_to=settings.reply_addresses,
         recipe=key_recipe(key),
     )
-    snapshot = write_snapshot(
-        usage_rows(settings.usage_conn_id, read_statement(statement), period),
-        maker,
-        uri=settings.snapshot_uri,
-        only=params["recipients"] or (),
-        recipients_per_task=params["recipients_per_task"],
-    )
+    with closing(open_ledger(settings)) as ledger:
+        snapshot = write_snapshot(
+            usage_rows(settings.usage_conn_id, read_statement(statement), period),
+            maker,
+            uri=settings.snapshot_uri,
+            only=params["recipients"] or (),
+            recipients_per_task=params["recipients_per_task"],
+            suppressed=Suppressed(ledger, settings),
+        )
     manifest = snapshot.manifest
     log.info(
-        "%d rows from the query: %d recipients in %d tasks, %d rows refused. Snapshot: %s",
+        "%d rows from the query: %d recipients in %d tasks, %d rows refused or suppressed. Snapshot: %s",
         manifest.query_rows, manifest.recipients, len(manifest.chunks), manifest.rejects, snapshot.uri,
     )  # fmt: skip
     for reject in snapshot.rejects():

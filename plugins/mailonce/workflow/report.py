@@ -14,12 +14,14 @@ from typing import Any
 
 from mailonce.delivery import Entry
 from mailonce.errors import RecipientsUnresolved
+from mailonce.events import Fate
 from mailonce.ledgers.base import Ledger
+from mailonce.protocol import abandon
 from mailonce.states import State
 from mailonce.workflow.connections import open_ledger
 from mailonce.workflow.preview import Plan, plan_of
 from mailonce.workflow.settings import Settings
-from mailonce.workflow.snapshot import PlannedRow, Snapshot, folder
+from mailonce.workflow.snapshot import PlannedRow, RejectKind, Snapshot, folder
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +30,7 @@ NAMES_IN_LOG = 50
 
 _KEYS_PER_QUESTION = 1000
 _NOT_YET = "not yet"
-_INVALID = "invalid"
+_NOT_DELIVERED = (Fate.BOUNCED, Fate.DROPPED, Fate.COMPLAINED)
 
 
 @dataclass
@@ -36,11 +38,16 @@ class Report:
     """Counts by state of the ledger, and the exceptions by name.
 
     :param exceptions: one a recipient without a confirmed mail: ``recipient_id``, ``state``, ``why``.
+    :param suppressed: who was left out on purpose, in the same form.
+    :param undelivered: whose mail was accepted, and bounced, was dropped, or called spam, in the same form.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     exceptions: list[dict[str, str]] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
+    suppressed: list[dict[str, str]] = field(default_factory=list)
+    undelivered: list[dict[str, str]] = field(default_factory=list)
+    fates: Counter[str] = field(default_factory=Counter)
 
     @property
     def unresolved(self) -> int:
@@ -49,7 +56,7 @@ class Report:
 
     def to_json(self, **facts: Any) -> str:
         """Return the report as it is stored."""
-        fields = {"counts": dict(self.counts), "exceptions": self.exceptions, "duplicates": self.duplicates}
+        fields = {**vars(self), "counts": dict(self.counts), "fates": dict(self.fates)}
         return json.dumps({**facts, **fields}, indent=2, ensure_ascii=False)
 
 
@@ -59,12 +66,17 @@ def compile_report(snapshot: Snapshot, ledger: Ledger, *, dry_run: bool = False)
     rows = snapshot.rows()
     while some := list(islice(rows, _KEYS_PER_QUESTION)):
         entries = {entry.key: entry for entry in ledger.find(row.key for row in some)}
+        if not dry_run:
+            # Whose sender has vanished, with nobody coming by since, is in doubt: said here at the latest.
+            entries = {key: abandon(entry, ledger) for key, entry in entries.items()}
         for planned in some:
             (_count_plan if dry_run else _count)(report, planned, entries.get(planned.key))
     for reject in snapshot.rejects():
-        report.counts[_INVALID] += 1
+        kind = RejectKind(reject["kind"])
+        report.counts[kind.value] += 1
         why = f"{reject['field']}: {reject['reason']}. {reject['remedy']}"
-        report.exceptions.append({"recipient_id": str(reject["row"]), "state": _INVALID, "why": why})
+        names = report.suppressed if kind is RejectKind.SUPPRESSED else report.exceptions
+        names.append({"recipient_id": str(reject["row"]), "state": kind.value, "why": why})
     return report
 
 
@@ -108,6 +120,11 @@ def _count(report: Report, planned: PlannedRow, entry: Entry | None) -> None:
     report.counts[state.value if state else _NOT_YET] += 1
     if entry and entry.duplicate_message_ids:
         report.duplicates.append(planned.row.recipient_id)
+    if entry and entry.fate:
+        report.fates[entry.fate.value] += 1
+        if entry.fate in _NOT_DELIVERED:
+            why = entry.fate_detail or "the event says no more"
+            report.undelivered.append({"recipient_id": planned.row.recipient_id, "state": entry.fate.value, "why": why})
     if state not in (State.SENT, State.CANCELLED):
         why = (entry.error if entry else None) or "never claimed: see the log of its task"
         name = state.value if state else _NOT_YET
@@ -126,13 +143,18 @@ def _say(report: Report, file: str) -> None:
     log.info("%s. Full report: %s", _in_words(report.counts), file)
     for duplicate in report.duplicates:
         log.error("%s was accepted twice by the provider: a measured duplicate", duplicate)
-    for kind in dict.fromkeys(exception["state"] for exception in report.exceptions):
-        named: Iterator[dict[str, str]] = (one for one in report.exceptions if one["state"] == kind)
+    if report.fates:
+        log.info("of those sent, as far as events tell: %s", _in_words(report.fates))
+    everyone = [*report.suppressed, *report.undelivered, *report.exceptions]
+    for kind in dict.fromkeys(exception["state"] for exception in everyone):
+        named: Iterator[dict[str, str]] = (one for one in everyone if one["state"] == kind)
         for exception in islice(named, NAMES_IN_LOG):
             log.warning("%s: %s: %s", exception["recipient_id"], kind, exception["why"])
 
 
 def _in_words(counts: Counter[str]) -> str:
-    order: Sequence[str] = [*(state.value for state in State), _INVALID, _NOT_YET]
+    order: Sequence[str] = [
+        *(state.value for state in State), *(kind.value for kind in RejectKind), _NOT_YET, *(fate.value for fate in Fate)
+    ]  # fmt: skip
     known = sorted(counts, key=lambda name: order.index(name) if name in order else -1)
     return ", ".join(f"{counts[name]} {name}" for name in known if counts[name]) or "nobody to mail"

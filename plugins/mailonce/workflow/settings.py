@@ -34,6 +34,7 @@ class Settings:
     :param events_queue_url: SQS queue in which those events arrive; empty: nobody waits for any.
     :param events_patience: seconds after a claim for which a mail in doubt waits for the provider's event.
     :param in_doubt: ``hold`` or ``resend``.
+    :param account_suppressions: whether the SES account's own suppression list is asked too, before a month is planned.
     :param timezone: IANA time zone whose midnights bound a month.
     :param snapshot_uri: folder of the snapshots: a path, ``file://…``, ``s3://…``; empty: under ``AIRFLOW_HOME``.
     :param template_root: folder with one folder of templates a campaign; empty: ``include/templates`` beside the
@@ -60,6 +61,7 @@ class Settings:
     events_queue_url: str = ""
     events_patience: int = 3600
     in_doubt: str = "hold"
+    account_suppressions: bool = False
     timezone: str = "UTC"
     snapshot_uri: str = ""
     template_root: str = ""
@@ -158,6 +160,13 @@ def _whole_number(name: str, text: str) -> int:
         raise _wrong(name, f"{text!r} is not a whole number", "Write digits only") from error
 
 
+def _yes_or_no(name: str, text: str) -> bool:
+    try:
+        return {"true": True, "false": False}[text.lower()]
+    except KeyError as error:
+        raise _wrong(name, f"{text!r} is neither true nor false", "Write true or false") from error
+
+
 def _override(name: str, value: Any, kind: str) -> Any:
     if isinstance(value, (str, PathLike)):
         return _READERS[kind](name, str(value))
@@ -183,7 +192,11 @@ def _wrong(name: str, reason: str, remedy: str) -> InvalidInput:
     return InvalidInput(field=f"setting [{SECTION}] {name}", reason=reason, remedy=remedy)
 
 
-_READERS: Mapping[str, Callable[[str, str], Any]] = {"int": _whole_number, "str": lambda _name, text: text}
+_READERS: Mapping[str, Callable[[str, str], Any]] = {
+    "int": _whole_number,
+    "bool": _yes_or_no,
+    "str": lambda _name, text: text,
+}
 _LEAST = {
     "concurrency": 1,
     "claim_window": 5,

@@ -4,7 +4,7 @@ A snapshot is a folder named after its own content::
 
     <snapshot_uri>/<campaign>/<period>/<edition>/<digest>/
         rows.jsonl        one recipient a line: key, fingerprint, recipient_id, email, fields
-        rejects.jsonl     one refused row a line: row, field, reason, remedy
+        rejects.jsonl     one row a line that is not mailed: row, field, reason, remedy, kind
         manifest.json     where each chunk of rows.jsonl begins and ends, and its digest
 
 Each mapped task reads the manifest and its own chunk, and checks the digest: memory does not grow with the number
@@ -18,6 +18,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from mailonce.errors import InvalidInput
@@ -28,6 +29,16 @@ if TYPE_CHECKING:
 
 MOST_CHUNKS = 1000
 """Longest map. Airflow fails a task that expands to more than ``core.max_map_length`` (1024)."""
+
+
+class RejectKind(str, Enum):
+    """Why a row is not mailed."""
+
+    INVALID = "invalid"
+    """Something is wrong with it that somebody should mend."""
+
+    SUPPRESSED = "suppressed"
+    """Its address bounced for good, or its owner complained: left out on purpose."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +137,7 @@ class Snapshot:
             yield from self.chunk(index)
 
     def rejects(self) -> Iterator[Mapping[str, Any]]:
-        """Yield every refused row, after checking the file: ``row``, ``field``, ``reason``, ``remedy``."""
+        """Yield every row that is not mailed, after checking the file: ``row``, ``field``, ``reason``, ``remedy``, ``kind``."""
         found = hashlib.sha256()
         with self._open("rejects.jsonl") as file:
             for line in file:

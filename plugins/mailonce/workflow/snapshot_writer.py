@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,22 @@ from typing import Any, BinaryIO
 from mailonce.errors import InvalidInput
 from mailonce.messages.rows import read_row
 from mailonce.messages.statement import StatementMaker
-from mailonce.workflow.snapshot import MOST_CHUNKS, Chunk, Manifest, PlannedRow, Snapshot, digest_name, folder
+from mailonce.suppression import normal
+from mailonce.workflow.snapshot import (
+    MOST_CHUNKS,
+    Chunk,
+    Manifest,
+    PlannedRow,
+    RejectKind,
+    Snapshot,
+    digest_name,
+    folder,
+)
+
+FindSuppressed = Callable[[Sequence[str]], Mapping[str, str]]
+"""Returns which of some addresses are suppressed, as :func:`mailonce.suppression.normal` spells them, and why."""
+
+_ROWS_PER_QUESTION = 1000
 
 
 def write_snapshot(
@@ -29,6 +44,7 @@ def write_snapshot(
     uri: str,
     only: Collection[str] = (),
     recipients_per_task: int | None = None,
+    suppressed: FindSuppressed = lambda _addresses: {},
 ) -> Snapshot:
     """Write the snapshot of one run.
 
@@ -36,6 +52,7 @@ def write_snapshot(
     :param uri: folder under which snapshots live.
     :param only: ids to keep; empty: all. An id that the query does not return is a reject.
     :param recipients_per_task: see :func:`rows_per_chunk`.
+    :param suppressed: of some addresses returns those that must not be mailed, with the reason.
     """
     wanted = frozenset(only)
     with TemporaryDirectory(prefix="mailonce-") as name:
@@ -45,6 +62,7 @@ def write_snapshot(
         for missing in sorted(wanted - spool.found):
             spool.reject(_missing(missing))
         spool.reject_twins()
+        spool.reject_suppressed(suppressed)
         manifest = _cut(spool, maker, recipients_per_task)
         return _publish(spool, manifest, uri)
 
@@ -71,6 +89,7 @@ class _Spool:
         self.recipients = 0
         self.found: set[str] = set()
         self.twins: dict[str, int] = {}
+        self.suppressed: set[str] = set()
         # On disk, for a set of a million ids would be the largest thing in memory.
         self._seen = sqlite3.connect(directory / "seen.sqlite", isolation_level=None)
         self._seen.executescript(
@@ -83,8 +102,9 @@ class _Spool:
         self._planned_file.write(row.to_line())
         self.recipients += 1
 
-    def reject(self, complaint: InvalidInput) -> None:
+    def reject(self, complaint: InvalidInput, kind: RejectKind = RejectKind.INVALID) -> None:
         fields = {name: getattr(complaint, name) for name in ("row", "field", "reason", "remedy")}
+        fields["kind"] = kind.value
         line = json.dumps(fields, ensure_ascii=True).encode() + b"\n"
         self._rejected_file.write(line)
         self.rejects_digest.update(line)
@@ -97,12 +117,22 @@ class _Spool:
         for recipient_id, times in sorted(self.twins.items()):
             self.reject(_twin(recipient_id, times))
 
+    def reject_suppressed(self, find: FindSuppressed) -> None:
+        lines = self.planned_rows()
+        while some := [PlannedRow.from_line(line).row for line in islice(lines, _ROWS_PER_QUESTION)]:
+            found = find([row.email for row in some])
+            for row in some:
+                if reason := found.get(normal(row.email)):
+                    self.suppressed.add(row.recipient_id)
+                    self.reject(_suppressed(row.recipient_id, reason), RejectKind.SUPPRESSED)
+
     def planned_rows(self) -> Iterator[bytes]:
-        """Yield the planned lines, without those whose id occurs twice."""
+        """Yield the planned lines, without those whose id occurs twice or whose address is suppressed."""
         self._planned_file.close()
+        left_out = {*self.twins, *self.suppressed}
         with self.planned.open("rb") as file:
             for line in file:
-                if not self.twins or PlannedRow.from_line(line).row.recipient_id not in self.twins:
+                if not left_out or PlannedRow.from_line(line).row.recipient_id not in left_out:
                     yield line
 
     def close(self) -> None:
@@ -207,6 +237,15 @@ def _twin(recipient_id: str, times: int) -> InvalidInput:
         field="recipient_id",
         reason=f"the query returns {times} rows for this id, and nobody can tell which is right: none is mailed",
         remedy="Group the query by customer, so that each has one row",
+    )
+
+
+def _suppressed(recipient_id: str, reason: str) -> InvalidInput:
+    return InvalidInput(
+        row=recipient_id,
+        field="email",
+        reason=f"the address is suppressed and not mailed: {reason}",
+        remedy="Should it work again: mailonce suppression lift ADDRESS --reason '…'",
     )
 
 
