@@ -92,7 +92,8 @@ class SesProvider:
 
     def _sending(self, request: AWSPreparedRequest, **_: Any) -> None:
         # The body is asked for when the connection stands and the headers are out: there is no later moment.
-        request.body = _announced(request.body, self._thread.departure)  # type: ignore[assignment]
+        body: Any = request.body
+        request.body = _announced(body, self._thread.departure)  # type: ignore[assignment]
 
 
 def _announced(body: bytes, departure: Departure) -> Iterator[bytes]:

@@ -12,11 +12,17 @@ if TYPE_CHECKING:
 
 
 def aws_client(
-    conn_id: str, service: str, *, region_name: str = "", configure: Callable[[Config], Config] | None = None
+    conn_id: str,
+    service: str,
+    *,
+    region_name: str = "",
+    configure: Callable[[Config], Config] | None = None,
+    endpoint_url: str = "",
 ) -> Any:
     """Return a boto3 client through an Airflow connection: its credentials, roles, region, endpoint and TLS settings.
 
     :param configure: gets the connection's own client configuration, and returns the one to use.
+    :param endpoint_url: where the client leads; empty: where the connection says.
     """
     from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
@@ -29,7 +35,7 @@ def aws_client(
     return session.client(
         service,
         config=configure(hook.config) if configure else hook.config,
-        endpoint_url=hook.conn_config.get_service_endpoint_url(service),
+        endpoint_url=endpoint_url or hook.conn_config.get_service_endpoint_url(service),
         verify=hook.verify,
     )
 
@@ -37,7 +43,7 @@ def aws_client(
 def preload() -> None:
     """Read what every client needs; to be called before the workers fork, so that it is read once and not per task."""
     loader = _loader()
-    for service in ("sesv2", "dynamodb"):
+    for service in ("sesv2", "dynamodb", "sqs"):
         loader.load_service_model(service, "service-2")
         loader.load_service_model(service, "endpoint-rule-set-1")
     for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from mailonce.workflow.settings import Settings
 if TYPE_CHECKING:
     from airflow.sdk import Connection
     from mypy_boto3_sesv2.client import SESV2Client
+    from mypy_boto3_sqs.client import SQSClient
 
     from mailonce.providers.ses import SesProvider
 
@@ -56,6 +58,23 @@ def open_provider(settings: Settings, *, connections: int = 1) -> SesProvider:
 def ses_account_client(settings: Settings) -> SESV2Client:
     """Return an SES client for questions only, which boto3 may repeat as it likes."""
     client: SESV2Client = aws_client(settings.aws_conn_id, "sesv2", region_name=settings.region_name)
+    return client
+
+
+def events_client(settings: Settings) -> SQSClient:
+    """Return an SQS client through ``aws_conn_id``, for as many threads as ``concurrency``.
+
+    Its region is the one that the queue's URL names, else SES's own.
+    """
+    from botocore.config import Config
+
+    named = re.search(r"\bsqs\.([a-z0-9-]+)\.", settings.events_queue_url)
+    client: SQSClient = aws_client(
+        settings.aws_conn_id,
+        "sqs",
+        region_name=named[1] if named else settings.region_name,
+        configure=lambda own: own.merge(Config(max_pool_connections=max(10, settings.concurrency))),
+    )
     return client
 
 

@@ -1,0 +1,126 @@
+"""From messages of the queue to the ledger: each event once, however often it comes, in whatever order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from mailonce.delivery import Entry
+from mailonce.errors import EventUnreadable
+from mailonce.events import Event
+from mailonce.ledgers.base import Ledger
+from mailonce.providers.ses_events import Ignored, read_event
+from mailonce.states import State
+from mailonce.suppression import Suppression
+from mailonce.workflow.event_queue import Message
+
+log = logging.getLogger(__name__)
+
+
+class Outcome(str, Enum):
+    """What became of a message."""
+
+    APPLIED = "applied"
+    """The ledger holds something that it did not hold before."""
+
+    KNOWN = "already known"
+    NOT_OURS = Ignored.NOT_OURS.value
+    TELLS_NOTHING = Ignored.TELLS_NOTHING.value
+
+    SET_ASIDE = "set aside"
+    """It cannot be understood, or nobody knows whose mail it is about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duplicate:
+    """A key for which the provider accepted more than one mail.
+
+    :param message_ids: the provider's, in the order in which the ledger learned of them.
+    """
+
+    recipient_id: str
+    key: str
+    message_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """One message, and what became of it.
+
+    :param reason: why it is to be set aside. :param duplicate: what it newly proved.
+    """
+
+    message: Message
+    outcome: Outcome
+    reason: str = ""
+    duplicate: Duplicate | None = None
+
+
+def observe_all(messages: Sequence[Message], ledger: Ledger) -> Iterator[Observation]:
+    """Write what messages tell into the ledger, one after the other.
+
+    :raises mailonce.errors.LedgerError: it could not be written; whatever was, is harmless to write again.
+    """
+    read = [(message, _read(message)) for message in messages]
+    entries = {entry.key: entry for entry in ledger.find({event.key for _, event in read if isinstance(event, Event)})}
+    for message, event in read:
+        if isinstance(event, EventUnreadable):
+            yield Observation(message=message, outcome=Outcome.SET_ASIDE, reason=str(event))
+        elif isinstance(event, Ignored):
+            yield Observation(message=message, outcome=Outcome(event.value))
+        else:
+            before = entries.get(event.key)
+            after = before if before and holds(before, event) else _write(event, ledger)
+            if after:
+                entries[event.key] = after
+            yield _observed(message, event, before, after)
+
+
+def holds(entry: Entry, event: Event) -> bool:
+    """Tell whether a row holds already what an event tells, so that nothing need be written."""
+    return entry.has_message(event.message_id) and (event.fate is None or event.id in entry.event_ids)
+
+
+def _read(message: Message) -> Event | Ignored | EventUnreadable:
+    try:
+        return read_event(message.body)
+    except EventUnreadable as unreadable:
+        return unreadable
+
+
+def _write(event: Event, ledger: Ledger) -> Entry | None:
+    if event.suppresses:
+        # First: a row that holds the event tells that the address is suppressed, too.
+        suppression = Suppression(
+            address=event.address, reason=event.suppresses, since=event.at, by=event.evidence, key=event.key
+        )
+        if ledger.suppressions.add(suppression):
+            log.info("the address of key %s… is not mailed any more: %s", event.key[:12], event.suppresses)
+    return ledger.observe(event)
+
+
+def _observed(message: Message, event: Event, before: Entry | None, after: Entry | None) -> Observation:
+    """Say what a message changed: pure, but for the log."""
+    if after is None:
+        reason = (
+            f"tells of a mail with key {event.key}, which the ledger does not have, and not whose mail that is (does "
+            "another ledger's configuration set publish to this queue?)"
+        )
+        return Observation(message=message, outcome=Outcome.SET_ASIDE, reason=reason)
+    who = after.identity.recipient_id
+    if before and before.state is not State.SENT and after.state is State.SENT:
+        log.info("%s: was %s, is SENT: message %s [key %s…]", who, before.state.value, event.message_id, event.key[:12])
+    new = before is None or not before.has_message(event.message_id)
+    duplicate = None
+    # Of a message that comes again it may be that only the ledger heard the first time, and the alarm did not.
+    if event.message_id in after.duplicate_message_ids and (new or message.again):
+        message_ids = tuple(each for each in (after.message_id, *after.duplicate_message_ids) if each)
+        duplicate = Duplicate(recipient_id=who, key=after.key, message_ids=message_ids)
+        log.error(
+            "%s: a measured duplicate: the provider accepted messages %s for one key [key %s]",
+            who, " and ".join(message_ids), after.key,
+        )  # fmt: skip
+    outcome = Outcome.KNOWN if after is before else Outcome.APPLIED
+    return Observation(message=message, outcome=outcome, duplicate=duplicate)
