@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
+import psycopg
 import pytest
 
 from mailonce.ledgers.base import Ledger
@@ -27,6 +29,18 @@ def postgres_server(postgres: EmbeddedPostgres) -> EmbeddedPostgres:
     """The session's server, with a database for ledgers."""
     postgres.create_database("ledgers")
     return postgres
+
+
+@pytest.fixture
+def dsn(postgres_server: EmbeddedPostgres) -> str:
+    return postgres_server.dsn("ledgers")
+
+
+@pytest.fixture
+def hand(dsn: str) -> Iterator[psycopg.Connection]:
+    """A person at PostgreSQL's prompt."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +82,9 @@ def make_ledger(request: pytest.FixtureRequest, table: str) -> Iterator[MakeLedg
 @pytest.fixture
 def ledger(make_ledger: MakeLedger) -> Ledger:
     return make_ledger()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(THREADS) as threads:
+        yield threads

@@ -8,55 +8,31 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from mailonce.delivery import Claim, Conclusion, Decision, Entry, Receipt, Timing
+from mailonce.delivery import Claim, Conclusion, Receipt, Timing
+from mailonce.events import EventKind
+from mailonce.findings import Severity
 from mailonce.ledgers.base import Ledger
 from mailonce.states import ALLOWED, State
+from tests.fake_ledger import MemoryLedger
 from tests.fakes import make_claim, make_delivery
 from tests.ledgers.conftest import MakeLedger
+from tests.ledgers.tools import (
+    FORGOTTEN_AT_ONCE,
+    IN_DOUBT,
+    REJECTED,
+    RELEASED,
+    SENT,
+    SETTLED_AT_ONCE,
+    ZERO,
+    decision,
+    drive,
+    gist,
+    look,
+    make_event,
+    states_told,
+)
 
-ZERO = timedelta(0)
-SETTLED_AT_ONCE = Timing(window=ZERO, settle=ZERO)
-FORGOTTEN_AT_ONCE = Timing(retention=timedelta(seconds=-1))
 STRANGER = "00000000-0000-4000-8000-000000000000"
-
-SENT = Conclusion(state=State.SENT, message_id="m-1")
-RELEASED = Conclusion(state=State.RELEASED, error="slow down")
-REJECTED = Conclusion(state=State.REJECTED, error="no such address")
-IN_DOUBT = Conclusion(state=State.IN_DOUBT, error="no answer")
-
-
-def decision(state: State, token: str | None = None) -> Decision:
-    return Decision(state=state, by="support", reason=f"I looked: {state.value}", token=token)
-
-
-def drive(ledger: Ledger, state: State | None, recipient_id: str, timing: Timing = SETTLED_AT_ONCE) -> Claim:
-    """Bring a fresh row into a state, and return the claim that it went through (None: no row at all)."""
-    claim = make_claim(make_delivery(recipient_id), timing=timing)
-    if state is None:
-        return claim
-    ledger.claim(claim)
-    ends = {State.SENT: SENT, State.RELEASED: RELEASED, State.REJECTED: REJECTED, State.IN_DOUBT: IN_DOUBT}
-    if state in ends:
-        ledger.conclude(claim.delivery.key, claim.token, ends[state])
-    elif state is State.CANCELLED:
-        ledger.conclude(claim.delivery.key, claim.token, IN_DOUBT)
-        ledger.decide(claim.delivery.key, decision(State.CANCELLED))
-    assert look(ledger, claim).state is state
-    return claim
-
-
-def look(ledger: Ledger, claim: Claim) -> Entry:
-    (entry,) = ledger.find([claim.delivery.key])
-    return entry
-
-
-def gist(entry: Entry | None) -> object:
-    """Everything of a row but the moment of reading."""
-    return entry and {**vars(entry), "read_at": None}
-
-
-def states_told(entry: Entry) -> list[tuple[str | None, str | None, str | None]]:
-    return [(line["state"], line["by"], line["note"]) for line in entry.history]
 
 
 def test_a_first_claim_is_won_and_says_all_there_is_to_know(ledger: Ledger) -> None:
@@ -265,6 +241,7 @@ def operations() -> Mapping[str, Callable[[Ledger, Claim], object]]:
         "witness": lambda ledger, claim: ledger.witness(
             Receipt(key=claim.delivery.key, message_id="m-7"), claim.delivery
         ),
+        "observe": lambda ledger, claim: ledger.observe(make_event(claim, EventKind.BOUNCE, "m-7", known=True)),
     }
     for one in (SENT, RELEASED, REJECTED, IN_DOUBT):
         found[f"owner concludes {one.state.value}"] = lambda ledger, claim, one=one: ledger.conclude(
@@ -401,6 +378,18 @@ def test_the_table_is_made_on_first_use_or_on_request(make_ledger: MakeLedger) -
     assert list(ledger.find([make_delivery().key])) == []
     assert make_ledger().prepare() is False
     assert make_ledger().claim(make_claim(make_delivery())).state is State.SENDING
+
+
+def test_an_examination_finds_nothing_wrong_and_changes_nothing(make_ledger: MakeLedger) -> None:
+    ledger = make_ledger()
+    for _ in range(2):
+        findings = list(ledger.examine())
+        assert findings
+        assert [str(finding) for finding in findings if finding.severity is Severity.ERROR] == []
+        assert all(finding.check and finding.found for finding in findings)
+    assert ledger.prepare() is not isinstance(ledger, MemoryLedger), "the examination made the table"
+    drive(ledger, State.SENT, "C-1")
+    assert [str(finding) for finding in ledger.examine() if finding.severity is Severity.ERROR] == []
 
 
 def test_long_values_come_back_whole(ledger: Ledger) -> None:

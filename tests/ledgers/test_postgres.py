@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -19,15 +18,10 @@ from mailonce.ledgers.postgres import PostgresLedger
 from mailonce.states import State, may_follow
 from sandbox.postgres import EmbeddedPostgres
 from tests.fakes import make_claim, make_delivery
+from tests.ledgers.postgres_rows import KEY, columns, put
 
 pytestmark = pytest.mark.postgres
 SENT = Conclusion(state=State.SENT, message_id="m-1")
-KEY = make_delivery().key
-
-
-@pytest.fixture
-def dsn(postgres_server: EmbeddedPostgres) -> str:
-    return postgres_server.dsn("ledgers")
 
 
 @pytest.fixture
@@ -36,46 +30,6 @@ def ledger(dsn: str, table: str) -> Iterator[PostgresLedger]:
     opened.prepare()
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def hand(dsn: str) -> Iterator[psycopg.Connection]:
-    """A person at the prompt."""
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        yield connection
-
-
-ROWS = {
-    State.SENDING: {"token": True},
-    State.IN_DOUBT: {"token": True, "error": "no answer"},
-    State.SENT: {"message_id": "m-1", "sent_at": "now"},
-    State.RELEASED: {},
-    State.REJECTED: {"error": "no such address"},
-    State.CANCELLED: {"decided_by": "support", "decision_reason": "asked for"},
-}
-"""For each state, what a row must hold to be allowed in it."""
-
-
-def put(hand: psycopg.Connection, table: str, shape: State, **changes: object) -> None:
-    values = {
-        "key": KEY, "campaign": "usage", "period": "2030-01", "recipient_id": "C-1", "edition": "original",
-        "email": "c@example.org", "fingerprint": "f", "attempt": 1, "claimed_at": "now", "deadline_at": "tomorrow",
-        "settled_at": "tomorrow", "updated_at": "now", "state": shape.value, **columns(shape), **changes,
-    }  # fmt: skip
-    statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
-        sql.Identifier(table),
-        sql.SQL(", ").join(map(sql.Identifier, values)),
-        sql.SQL(", ").join(map(sql.Placeholder, values)),
-    )
-    hand.execute(statement, values)
-
-
-def columns(state: State) -> dict[str, object]:
-    nothing: dict[str, object] = dict.fromkeys(
-        ("token", "error", "message_id", "sent_at", "decided_by", "decision_reason")
-    )
-    values = nothing | ROWS[state]
-    return values | {"token": "00000000-0000-4000-8000-000000000000" if values["token"] else None}
 
 
 @pytest.mark.parametrize("state", State)
@@ -103,6 +57,13 @@ def test_a_right_row_is_taken(ledger: PostgresLedger, hand: psycopg.Connection, 
         ("a_decision_has_an_author_and_a_reason", State.CANCELLED, {"decided_by": None, "decision_reason": None}),
         ("a_decision_has_an_author_and_a_reason", State.SENT, {"decided_by": "support"}),
         ("only_what_is_finished_expires", State.IN_DOUBT, {"expires_at": "tomorrow"}),
+        ("fate_is_known", State.SENT, {"fate": "LOST", "fate_at": "now", "event_ids": ["e"]}),
+        ("a_fate_befell_a_mail", State.CANCELLED, {"fate": "BOUNCED", "fate_at": "now", "event_ids": ["e"]}),
+        ("a_fate_was_told_by_an_event", State.SENT, {"fate": "BOUNCED", "fate_at": "now"}),
+        ("a_fate_was_told_by_an_event", State.SENT, {"fate": "BOUNCED", "event_ids": ["e"]}),
+        ("a_fate_was_told_by_an_event", State.SENT, {"fate_at": "now"}),
+        ("a_fate_was_told_by_an_event", State.SENT, {"fate_detail": "550"}),
+        ("a_fate_was_told_by_an_event", State.SENT, {"event_ids": ["e"]}),
     ],
 )
 def test_a_wrong_row_is_refused_even_by_hand(
@@ -204,15 +165,6 @@ def test_a_bad_table_name_is_refused(name: str) -> None:
         PostgresLedger("postgresql://127.0.0.1:1/none", table=name)
 
 
-def test_eight_migrate_at_once_and_one_makes_it(dsn: str, table: str) -> None:
-    ledgers = [PostgresLedger(dsn, table=table) for _ in range(8)]
-    with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda ledger: ledger.prepare(), ledgers))
-    for ledger in ledgers:
-        ledger.close()
-    assert sorted(made) == [False] * 7 + [True]
-
-
 def test_a_table_in_a_schema_and_a_name_of_full_length(dsn: str, hand: psycopg.Connection, table: str) -> None:
     hand.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(table)))
     for name in (f"{table}.ledger", f"{table}.{'x' * 63}"):
@@ -223,26 +175,12 @@ def test_a_table_in_a_schema_and_a_name_of_full_length(dsn: str, hand: psycopg.C
         ledger.close()
 
 
-def test_a_newer_table_is_left_alone(ledger: PostgresLedger, hand: psycopg.Connection, table: str) -> None:
-    hand.execute(sql.SQL("INSERT INTO {} (version) VALUES (9999)").format(sql.Identifier(f"{table}_versions")))
-    with pytest.raises(LedgerUnusable, match="upgrade mailonce"):
-        ledger.prepare()
-
-
 def test_a_missing_permission_is_said(ledger: PostgresLedger, hand: psycopg.Connection, dsn: str, table: str) -> None:
     role = f"{table}_reader"
     hand.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(sql.Identifier(role)))
     conninfo = psycopg.conninfo.make_conninfo(dsn, user=role, password="x")
     with pytest.raises(LedgerUnusable, match="permission denied"):
         PostgresLedger(conninfo, table=table).claim(make_claim(make_delivery()))
-
-
-def test_a_table_made_on_first_use_is_announced(dsn: str, table: str, caplog: pytest.LogCaptureFixture) -> None:
-    ledger = PostgresLedger(dsn, table=table)
-    with caplog.at_level(logging.WARNING):
-        assert list(ledger.of_month("usage", "2030-01")) == []
-    ledger.close()
-    assert "knows of no earlier mail" in caplog.text
 
 
 def test_a_month_longer_than_a_page(ledger: PostgresLedger, hand: psycopg.Connection, table: str) -> None:
@@ -267,25 +205,6 @@ def test_a_month_in_progress_holds_no_connection(dsn: str, table: str) -> None:
         assert entry.token
         assert ledger.conclude(entry.key, entry.token, SENT)
     ledger.close()
-
-
-def test_a_role_that_may_create_nothing_is_enough_once_the_table_is_there(
-    ledger: PostgresLedger, hand: psycopg.Connection, dsn: str, table: str
-) -> None:
-    role = sql.Identifier(f"sender_{table}")
-    ledger.prepare()
-    hand.execute(sql.SQL("REVOKE CREATE ON SCHEMA public FROM public"))
-    hand.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'secret'").format(role))
-    hand.execute(sql.SQL("GRANT SELECT, INSERT, UPDATE ON {} TO {}").format(sql.Identifier(table), role))
-    hand.execute(sql.SQL("GRANT SELECT ON {} TO {}").format(sql.Identifier(f"{table}_versions"), role))
-    sender = PostgresLedger(psycopg.conninfo.make_conninfo(dsn, user=f"sender_{table}", password="secret"), table=table)
-    try:
-        assert sender.prepare() is False
-        claim = make_claim(make_delivery())
-        sender.claim(claim)
-        assert sender.conclude(claim.delivery.key, claim.token, SENT)
-    finally:
-        sender.close()
 
 
 def test_a_wrong_password_is_named(dsn: str, table: str) -> None:

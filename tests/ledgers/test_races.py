@@ -1,47 +1,22 @@
 """Many at once on one key: in every round exactly one wins, and everybody is told the same.
 
-``MAILONCE_RACE_ROUNDS`` sets the number of rounds: 40 for every day, 1000 before a release.
+``MAILONCE_RACE_ROUNDS`` sets the number of rounds.
 """
 
 from __future__ import annotations
 
 import functools
-import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import TypeVar
-
-import pytest
 
 from mailonce.delivery import Claim, Conclusion, Decision, Receipt, Timing
 from mailonce.ledgers.base import Ledger
 from mailonce.states import State
 from tests.fakes import make_claim, make_delivery
 from tests.ledgers.conftest import THREADS, MakeLedger
-
-ROUNDS = int(os.environ.get("MAILONCE_RACE_ROUNDS", "40"))
-SETTLED_AT_ONCE = Timing(window=timedelta(0), settle=timedelta(0))
-Answer = TypeVar("Answer")
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(THREADS) as threads:
-        yield threads
-
-
-def at_once(pool: ThreadPoolExecutor, works: list[Callable[[], Answer]]) -> list[Answer]:
-    """Start all at the same moment; return their answers in order."""
-    start = threading.Barrier(len(works))
-
-    def run(work: Callable[[], Answer]) -> Answer:
-        start.wait()
-        return work()
-
-    return list(pool.map(run, works))
+from tests.ledgers.tools import ROUNDS, SETTLED_AT_ONCE, at_once
 
 
 def test_of_many_claims_one_wins(ledger: Ledger, pool: ThreadPoolExecutor) -> None:

@@ -1,35 +1,30 @@
-"""The PostgreSQL ledger. What each step does to a row stands in ``statements.sql``."""
+"""The PostgreSQL ledger. What each step does to a row stands in ``sql/deliveries.sql`` and ``sql/events.sql``."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import timedelta
+from dataclasses import asdict
+from datetime import timedelta, timezone
 from itertools import islice
-from typing import Any, TypeVar, overload
-
-import psycopg
-from psycopg.rows import DictRow, dict_row
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
-from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from typing import Any, overload
 
 from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt
-from mailonce.errors import LedgerUnavailable, LedgerUnusable
+from mailonce.events import Event, Fate
+from mailonce.findings import Finding
 from mailonce.keys import Identity
-from mailonce.ledgers.postgres.statements import Table, migrations, statements
+from mailonce.ledgers.postgres.database import PAGE, Database
+from mailonce.ledgers.postgres.epoch import PostgresEpochStore
+from mailonce.ledgers.postgres.examination import examine
+from mailonce.ledgers.postgres.statements import Table
+from mailonce.ledgers.postgres.suppressions import PostgresSuppressions
 from mailonce.states import State
 
-log = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
-Connection = psycopg.Connection[DictRow]
-
-_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
-_KEYS_PER_QUESTION = 1000
-_ROWS_A_PAGE = 1000
+_FATES = [fate.value for fate in sorted(Fate, key=lambda fate: fate.rank)]
 
 
 class PostgresLedger:
-    """Keeps the ledger in one table of a PostgreSQL database (13 or newer).
+    """Keeps the ledger in a PostgreSQL database (13 or newer): the deliveries in one table, and in others beside it the
+    suppressions (``suppressions``) and which ledger this is (``epoch``).
 
     :param conninfo: libpq connection string.
     :param table: the table's name, with or without a schema; made on first use if it does not exist.
@@ -45,24 +40,15 @@ class PostgresLedger:
         connections: int = 1,
         patience: timedelta = timedelta(seconds=30),
     ) -> None:
-        self._conninfo = conninfo
-        self._table = Table(table)
-        self._patience = patience
-        self._pool: ConnectionPool[Connection] = ConnectionPool(
-            conninfo,
-            kwargs={"autocommit": True, "row_factory": dict_row, "options": "-c timezone=UTC", "connect_timeout": 10},
-            connection_class=Connection,
-            min_size=0,
-            max_size=connections,
-            # Left alone, the pool would wait longer and longer between its tries, and miss the database's return.
-            reconnect_timeout=5,
-            open=False,
-        )
+        self._database = Database(conninfo, Table(table), connections=connections, patience=patience)
+        self.suppressions = PostgresSuppressions(self._database)
+        self.epoch = PostgresEpochStore(self._database)
 
     def claim(self, claim: Claim) -> Entry:
         """See :class:`mailonce.ledgers.base.Ledger`."""
         values = {
-            **_identity(claim.delivery),
+            "key": claim.delivery.key,
+            **_columns(claim.delivery.identity, claim.delivery.message.to, claim.delivery.message.fingerprint),
             "token": claim.token,
             "by": claim.by,
             "window": claim.timing.window,
@@ -95,11 +81,13 @@ class PostgresLedger:
     def witness(self, receipt: Receipt, delivery: Delivery | None = None) -> Entry | None:
         """See :class:`mailonce.ledgers.base.Ledger`."""
         proof = {"key": receipt.key, "message_id": receipt.message_id, "evidence": receipt.evidence}
-        if delivery is not None:
-            self._run(
-                lambda connection: connection.execute(self._statement("witness_unknown"), proof | _identity(delivery))
-            )
-        return self._one("witness", proof) or self._one("row", {"key": receipt.key})
+        whose = _columns(delivery.identity, delivery.message.to, delivery.message.fingerprint) if delivery else None
+        return self._prove("witness", proof, whose, lambda entry: entry.has_message(receipt.message_id))
+
+    def observe(self, event: Event) -> Entry | None:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        whose = _columns(event.identity, event.address, "") if event.identity else None
+        return self._prove("observe", _told(event), whose, lambda entry: _holds(entry, event))
 
     def decide(self, key: str, decision: Decision) -> Entry | None:
         """See :class:`mailonce.ledgers.base.Ledger`."""
@@ -115,12 +103,12 @@ class PostgresLedger:
     def find(self, keys: Iterable[str]) -> Iterator[Entry]:
         """See :class:`mailonce.ledgers.base.Ledger`."""
         wanted = iter(keys)
-        while some := list(islice(wanted, _KEYS_PER_QUESTION)):
+        while some := list(islice(wanted, PAGE)):
             yield from self._all("find", {"keys": some})
 
     def of_month(self, campaign: str, period: str) -> Iterator[Entry]:
         """See :class:`mailonce.ledgers.base.Ledger`."""
-        values = {"campaign": campaign, "period": period, "page": _ROWS_A_PAGE}
+        values = {"campaign": campaign, "period": period, "page": PAGE}
         after = ("", "")
         while page := self._all("of_month", {**values, "after_recipient": after[0], "after_key": after[1]}):
             yield from page
@@ -130,116 +118,67 @@ class PostgresLedger:
         """See :class:`mailonce.ledgers.base.Ledger`."""
         yield from self._all("of_address", {"email": email})
 
+    def examine(self) -> Iterator[Finding]:
+        """See :class:`mailonce.ledgers.base.Ledger`, and :func:`mailonce.ledgers.postgres.examination.examine`."""
+        return iter(self._database.look(lambda connection: list(examine(connection, self._database.table))))
+
     def prepare(self) -> bool:
         """See :class:`mailonce.ledgers.base.Ledger`."""
-        return self._run(self._migrate)
+        return self._database.prepare()
 
     def close(self) -> None:
         """Give back the connections."""
-        self._pool.close()
+        self._database.close()
 
-    def _migrate(self, connection: Connection) -> bool:
-        # Looked at first: a role that may only read and write rows must not be asked to create what exists.
-        if self._versions(connection) == set(migrations()):
-            return False
-        with connection.transaction():
-            # One at a time; whoever waited finds the work done.
-            connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"mailonce {self._table.name}"])
-            connection.execute(self._table.into(
-                "CREATE TABLE IF NOT EXISTS {versions} "
-                "(version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
-            ))  # fmt: skip
-            done = self._versions(connection)
-            if unknown := done - set(migrations()):
-                raise LedgerUnusable(
-                    f"table {self._table.name} is of version {max(unknown)}, newer than this mailonce: upgrade mailonce"
-                )
-            for version, statement in migrations().items():
-                if version not in done:
-                    connection.execute(self._table.into(statement))
-                    connection.execute(self._table.into("INSERT INTO {versions} (version) VALUES (%s)"), [version])
-                    log.info("ledger table %s: migration %04d applied", self._table.name, version)
-            return not done
+    def _prove(
+        self, name: str, proof: Mapping[str, Any], whose: Mapping[str, Any] | None, holds: Callable[[Entry], bool]
+    ) -> Entry | None:
+        """Write a proof into its row, which is made if there is none and it is known ``whose`` mail it is.
 
-    def _versions(self, connection: Connection) -> set[int]:
-        """Return the migrations that are applied."""
-        exists = connection.execute(
-            "SELECT to_regclass(%s)::text AS name", [self._table.derived("_versions").as_string()]
-        )
-        if (row := exists.fetchone()) is None or row["name"] is None:
-            return set()
-        return {row["version"] for row in connection.execute(self._table.into("SELECT version FROM {versions}"))}
+        :param holds: whether a row has this proof already.
+        """
+        while True:
+            entry = self._one(name, proof) or self._one("row", proof)
+            if entry is None and whose is None:
+                return None
+            if entry is None:
+                entry = self._one(f"{name}_unknown", {**proof, **(whose or {})})
+            if entry and holds(entry):
+                return entry
+            # Made or claimed anew between two of our statements: once more, for a proof must never be lost.
 
     def _one(self, name: str, values: Mapping[str, Any], patience: timedelta | None = None) -> Entry | None:
-        statement = self._statement(name)
-        row = self._run(lambda connection: connection.execute(statement, values).fetchone(), patience)
+        row = self._database.row(name, values, patience)
         return _entry(row) if row else None
 
     def _all(self, name: str, values: Mapping[str, Any]) -> list[Entry]:
-        statement = self._statement(name)
-        return [_entry(row) for row in self._run(lambda connection: connection.execute(statement, values).fetchall())]
-
-    def _statement(self, name: str) -> psycopg.sql.Composed:
-        return self._table.into(statements()[name])
-
-    def _run(self, work: Callable[[Connection], Answer], patience: timedelta | None = None) -> Answer:
-        """Run one idempotent step, again and again while the database is away, with the table made on first use."""
-        willing = self._patience if patience is None else patience
-        # A connection that does not come is waited for no longer than the whole step may take.
-        timeout = min(10.0, max(0.1, willing.total_seconds()))
-        try:
-            for attempt in Retrying(
-                retry=retry_if_exception_type(_AWAY),
-                stop=stop_after_delay(willing),
-                wait=wait_random_exponential(multiplier=0.1, max=5),
-                before_sleep=before_sleep_log(log, logging.WARNING),
-                reraise=True,
-            ):
-                with attempt, self._pool_opened().connection(timeout=timeout) as connection:
-                    try:
-                        return work(connection)
-                    except psycopg.errors.UndefinedTable:
-                        if self._migrate(connection):
-                            log.warning(
-                                "ledger table %s did not exist and was made: it knows of no earlier mail",
-                                self._table.name,
-                            )
-                        return work(connection)
-        except (*_AWAY, PoolClosed) as error:
-            raise LedgerUnavailable(f"the PostgreSQL ledger is not reachable: {self._cause(error)}") from error
-        except psycopg.Error as error:
-            raise LedgerUnusable(f"the PostgreSQL ledger refused: {error}") from error
-        raise AssertionError("unreachable: the last attempt returns or raises")
-
-    def _cause(self, error: Exception) -> Exception:
-        """Return why no connection comes: the pool only says that it waited."""
-        if isinstance(error, PoolTimeout):
-            try:
-                psycopg.connect(self._conninfo, connect_timeout=5).close()
-            except psycopg.Error as cause:
-                return cause
-        return error
-
-    def _pool_opened(self) -> ConnectionPool[Connection]:
-        # Opened late: an operator is built when the Dag file is parsed, and nothing may be asked then.
-        if self._pool.closed:
-            self._pool.open()
-        return self._pool
+        return [_entry(row) for row in self._database.rows(name, values)]
 
 
-def _identity(delivery: Delivery) -> dict[str, Any]:
+def _columns(identity: Identity, email: str, fingerprint: str) -> dict[str, Any]:
+    return {**asdict(identity), "email": email, "fingerprint": fingerprint}
+
+
+def _told(event: Event) -> dict[str, Any]:
+    moment = event.at.astimezone(timezone.utc).isoformat()
     return {
-        "key": delivery.key,
-        "campaign": delivery.identity.campaign,
-        "period": delivery.identity.period,
-        "recipient_id": delivery.identity.recipient_id,
-        "edition": delivery.identity.edition,
-        "email": delivery.message.to,
-        "fingerprint": delivery.message.fingerprint,
+        "key": event.key,
+        "message_id": event.message_id,
+        "evidence": event.evidence,
+        "note": f"{event.detail} ({moment})" if event.detail else moment,
+        "event_id": event.id,
+        "fate": event.fate and event.fate.value,
+        "fate_at": event.at if event.fate else None,
+        "fate_detail": event.detail or None if event.fate else None,
+        "fates": _FATES,
     }
 
 
-def _entry(row: DictRow) -> Entry:
+def _holds(entry: Entry, event: Event) -> bool:
+    return entry.has_message(event.message_id) and (event.fate is None or event.id in entry.event_ids)
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
     own = ("campaign", "period", "recipient_id", "edition")
     same = ("key", "email", "fingerprint", "attempt", "claimed_by", "claimed_at", "deadline_at", "settled_at",
             "message_id", "sent_at", "error", "read_at")  # fmt: skip
@@ -249,5 +188,10 @@ def _entry(row: DictRow) -> Entry:
         token=str(row["token"]) if row["token"] else None,
         duplicate_message_ids=tuple(row["duplicate_message_ids"]),
         history=tuple(row["history"]),
+        # Not told by a table that is still to be migrated: it can be read all the same.
+        fate=Fate(row["fate"]) if row.get("fate") else None,
+        fate_at=row.get("fate_at"),
+        fate_detail=row.get("fate_detail"),
+        event_ids=frozenset(row.get("event_ids", ())),
         **{name: row[name] for name in same},
     )

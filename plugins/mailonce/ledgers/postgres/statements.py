@@ -1,4 +1,4 @@
-"""Loads the named statements and the migrations of the PostgreSQL ledger, and puts the table's name in."""
+"""Loads the named statements of the PostgreSQL ledger, and puts the names of its tables in."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from mailonce.errors import InvalidInput
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
+TABLES = {"table": "", "suppressions": "_suppressions", "epoch": "_epoch", "versions": "_versions"}
+"""What statements call the ledger's tables, and what each adds to the ledger's name. The first holds the deliveries."""
+
 
 class Table:
-    """A table's name, quoted, and the names derived from it.
+    """The name of the ledger's table, quoted, and the names derived from it.
 
     :param name: ``table`` or ``schema.table``.
     :raises mailonce.errors.InvalidInput: it is neither.
@@ -34,6 +37,11 @@ class Table:
             )
         self._schema, self._table = parts[:-1], parts[-1]
 
+    @property
+    def schema(self) -> str | None:
+        """The schema that the name tells; None: the first in the database's search path."""
+        return self._schema[0] if self._schema else None
+
     def derived(self, suffix: str = "", *, with_schema: bool = True) -> sql.Identifier:
         """Return the quoted name of the table, or of what belongs to it (an index takes no schema)."""
         name = self._table + suffix
@@ -42,11 +50,15 @@ class Table:
             name = f"{self._table[:40]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
         return sql.Identifier(*(self._schema if with_schema else ()), name)
 
+    def quoted(self, what: str) -> str:
+        """Return the name of one of the :data:`TABLES` as text for ``to_regclass``."""
+        return self.derived(TABLES[what]).as_string()
+
     def into(self, statement: str) -> sql.Composed:
         """Return a statement with the names in the place of ``{table}`` and its kin."""
         return sql.SQL(statement).format(
-            table=self.derived(),
-            versions=self.derived("_versions"),
+            **{what: self.derived(suffix) for what, suffix in TABLES.items()},
+            name=sql.Literal(self.quoted("table")),
             guard=self.derived("_guard"),
             index_month=self.derived("_month", with_schema=False),
             index_address=self.derived("_address", with_schema=False),
@@ -55,16 +67,9 @@ class Table:
 
 @lru_cache(maxsize=1)
 def statements() -> Mapping[str, str]:
-    """Return the statements of ``statements.sql``, by name."""
-    parts = _NAME.split((files(__package__) / "statements.sql").read_text(encoding="utf-8"))
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
-@lru_cache(maxsize=1)
-def migrations() -> Mapping[int, str]:
-    """Return the migrations by version, in order. Each runs once, in one transaction."""
-    folder = files(__package__) / "migrations"
-    found = {
-        int(file.name[:4]): file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.endswith(".sql")
-    }
-    return dict(sorted(found.items()))
+    """Return the statements of every file in ``sql``, by name."""
+    found: dict[str, str] = {}
+    for file in (files(__package__) / "sql").iterdir():
+        parts = _NAME.split(file.read_text(encoding="utf-8"))
+        found.update(zip(parts[1::2], parts[2::2], strict=True))
+    return found

@@ -1,5 +1,6 @@
--- Every statement of the PostgreSQL ledger, by name. Each is one atomic step: it runs in a transaction of its own,
--- waits for a rival's row lock, and then sees what the rival wrote. All moments are the database's clock.
+-- The life of a delivery up to its acceptance. Each statement, here and in the files beside, is one atomic step: it runs
+-- in a transaction of its own, waits for a rival's row lock, and then sees what the rival wrote. All moments are the
+-- database's clock.
 
 -- name: claim
 -- time ──▶   worker A: claim ─────── send ─────── conclude(SENT)
@@ -41,6 +42,10 @@ WITH attempt AS (
         decision_reason = NULL,
         decided_at = NULL,
         expires_at = NULL,
+        fate = NULL,
+        fate_at = NULL,
+        fate_detail = NULL,
+        event_ids = ARRAY[]::text[],
         history = CASE WHEN delivery.expires_at < now() THEN EXCLUDED.history
                        ELSE delivery.history || EXCLUDED.history END
     WHERE delivery.state = 'RELEASED' OR delivery.expires_at < now()
@@ -88,8 +93,9 @@ WHERE key = %(key)s
 RETURNING delivery.*, now() AS read_at;
 
 -- name: witness_unknown
--- Proof for a key without a row: the ledger has forgotten it, or was restored from an older copy.
-INSERT INTO {table} (
+-- Proof for a key without a row: the ledger has forgotten it, or was restored from an older copy. Nothing is returned
+-- when somebody has made the row meanwhile: then `witness` finds it.
+INSERT INTO {table} AS delivery (
     key, campaign, period, recipient_id, edition, email, fingerprint, state, attempt, message_id, sent_at, updated_at,
     history
 )
@@ -99,7 +105,8 @@ VALUES (
     jsonb_build_array(jsonb_build_object(
         'at', now(), 'state', 'SENT', 'by', %(evidence)s::text, 'note', %(message_id)s::text))
 )
-ON CONFLICT (key) DO NOTHING;
+ON CONFLICT (key) DO NOTHING
+RETURNING delivery.*, now() AS read_at;
 
 -- name: decide
 -- A mail in doubt is released only once its claim is settled: nothing that its owner signed can be accepted any more.
