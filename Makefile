@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo serve test lint format lock clean
+.PHONY: demo serve test soak lint format lock clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -17,6 +17,9 @@ serve: $(INSTALLED) ## the same, kept running: Airflow on 127.0.0.1:8080, the ma
 
 test: $(INSTALLED) ## the whole test suite; starts and stops the servers it needs
 	$(BIN)/python -m pytest $(TESTS)
+
+soak: $(INSTALLED) ## SOAK_MAILS mails (5000) while workers, scheduler and PostgreSQL are killed; about 15 minutes
+	$(BIN)/python -m sandbox.soak
 
 lint: $(INSTALLED) ## what the project holds itself to
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ import sys
 import threading
 
 from sandbox.demo import DIRECTORY, misbehave
-from sandbox.stack import MONTHLY, Sandbox
+from sandbox.stack import MONTHLY, RECONCILE, Sandbox
 
 AIRFLOW_PORT = 8080
 MAILBOX_PORT = 8090
@@ -21,7 +21,9 @@ def main() -> int:
     print("Starting PostgreSQL, the SES stand-in, and Airflow …", flush=True)
     with Sandbox(DIRECTORY, airflow_port=AIRFLOW_PORT, mailbox_port=MAILBOX_PORT) as sandbox:
         api = sandbox.airflow.api()
-        api.wait_for_dag(MONTHLY)
+        for dag in (MONTHLY, RECONCILE):
+            api.wait_for_dag(dag)
+        api.unpause(RECONCILE)
         misbehave(sandbox)
         schedule = (
             "The schedule is paused: unpausing the Dag mails last month at once."

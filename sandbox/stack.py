@@ -1,8 +1,9 @@
-"""Everything at once: PostgreSQL with sample usage, the SES stand-in, and Airflow with the package's Dags."""
+"""Everything at once: PostgreSQL with sample usage, the SES stand-in with a queue of its events, and Airflow."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
@@ -12,12 +13,14 @@ import psycopg
 from typing_extensions import Self
 
 from sandbox.airflow_stack import AirflowStack
+from sandbox.aws import ACCESS_KEY, REGION, SECRET_KEY, LocalAws
 from sandbox.postgres import EmbeddedPostgres
 from sandbox.sample_usage import create_sample_usage
-from sandbox.ses import SesStandIn
+from sandbox.ses import SesStandIn, SqsEvents
 
 ROOT = Path(__file__).resolve().parent.parent
 MONTHLY = "monthly_usage_email"
+RECONCILE = "reconcile_usage_email"
 
 
 class Sandbox:
@@ -25,22 +28,43 @@ class Sandbox:
 
     :param directory: keeps the databases, the mails and Airflow's home; used again, it goes on where it stopped.
     :param airflow_port: :param mailbox_port: 0 takes a free one.
+    :param settings: environment variables that win over those made here.
     Airflow asks for no password: it listens to this machine only.
     """
 
-    def __init__(self, directory: Path, *, airflow_port: int | None = None, mailbox_port: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        airflow_port: int | None = None,
+        mailbox_port: int = 0,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.directory = directory
         self._airflow_port = airflow_port
+        self._mailbox_port = mailbox_port
+        self._added_settings = dict(settings or {})
         self._exits = ExitStack()
         self.postgres = EmbeddedPostgres(directory / "postgres")
-        self.ses = SesStandIn(port=mailbox_port, journal=directory / "ses-journal.jsonl")
+        self.aws = LocalAws()
+        self.queue_url = ""
+        self.ses: SesStandIn
         self.airflow: AirflowStack
 
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
         with ExitStack() as exits:
             exits.enter_context(self.postgres)
-            exits.enter_context(self.ses)
+            exits.enter_context(self.aws)
+            self.queue_url = self._create_queue()
+            self.ses = exits.enter_context(
+                SesStandIn(
+                    port=self._mailbox_port,
+                    journal=self.directory / "ses-journal.jsonl",
+                    configuration_sets=["statements"],
+                    events=SqsEvents(self.queue_url, endpoint_url=self.aws.url, region_name=REGION),
+                )
+            )
             for name in ("ledger", "usage"):
                 self.postgres.create_database(name)
             with psycopg.connect(self.postgres.dsn("usage")) as connection:
@@ -62,6 +86,15 @@ class Sandbox:
     ) -> None:
         self._exits.close()
 
+    def _create_queue(self) -> str:
+        """Make the queue of the provider's events, with another behind it for what nobody can read."""
+        sqs = self.aws.client("sqs")
+        dead = sqs.create_queue(QueueName="ses-events-dead")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": "20"})
+        attributes = {"RedrivePolicy": redrive, "MessageRetentionPeriod": str(14 * 24 * 3600)}
+        return str(sqs.create_queue(QueueName="ses-events", Attributes=attributes)["QueueUrl"])
+
     def environment(self) -> dict[str, str]:
         """Return the package's settings and connections, as environment variables."""
         return {
@@ -70,10 +103,11 @@ class Sandbox:
             "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(
                 {
                     "conn_type": "aws",
-                    "login": "sandbox",
-                    "password": "sandbox",
+                    "login": ACCESS_KEY,
+                    "password": SECRET_KEY,
                     "extra": {
-                        "region_name": "eu-central-1",
+                        "region_name": REGION,
+                        "endpoint_url": self.aws.url,
                         "service_config": {"sesv2": {"endpoint_url": self.ses.url}},
                     },
                 }
@@ -83,6 +117,10 @@ class Sandbox:
             "AIRFLOW__MAILONCE__SENDER": "Tidewater Cloud <statements@tidewater-cloud.example>",
             "AIRFLOW__MAILONCE__REPLY_TO": "billing@tidewater-cloud.example",
             "AIRFLOW__MAILONCE__CONFIGURATION_SET": "statements",
+            "AIRFLOW__MAILONCE__EVENTS_QUEUE_URL": self.queue_url,
+            # Events come within a second here; an hour, as in production, would only keep everybody waiting.
+            "AIRFLOW__MAILONCE__EVENTS_PATIENCE": "60",
             "AIRFLOW__MAILONCE__MESSAGE_URL": f"{self.ses.url}/mail/{{message_id}}",
             "AIRFLOW__MAILONCE__SNAPSHOT_URI": f"file://{self.directory / 'snapshots'}",
+            **self._added_settings,
         }

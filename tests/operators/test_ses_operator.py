@@ -84,7 +84,13 @@ class TestOneRecipient:
         assert (mail.to, mail.subject, mail.text) == (["c-1@example.com"], "Your month", "3 units")
         entry = entries()["C-1"]
         assert (entry.state, entry.message_id, entry.email) == (State.SENT, mail.message_id, "c-1@example.com")
-        assert mail.tags == {"mailonce_key": entry.key, "mailonce_campaign": "usage", "mailonce_period": "2026-10"}
+        assert mail.tags == {
+            "mailonce_key": entry.key,
+            "mailonce_campaign": "usage",
+            "mailonce_period": "2026-10",
+            "mailonce_edition": "original",
+            "mailonce_recipient": "C-1",
+        }
 
     def test_a_second_run_sends_nothing_and_says_so(self, run: Run, ses: SesStandIn, caplog: Any) -> None:
         first = run(recipient=row())
