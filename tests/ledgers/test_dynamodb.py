@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
 
-import boto3
 import pytest
-from botocore.awsrequest import AWSResponse
-from botocore.config import Config
-from botocore.exceptions import ConnectionClosedError, NoCredentialsError
-from botocore.httpsession import URLLib3Session
+from botocore.exceptions import NoCredentialsError
 
 from mailonce.delivery import Conclusion, Receipt, Timing
 from mailonce.errors import InvalidInput, LedgerUnavailable, LedgerUnusable
@@ -23,68 +18,18 @@ from mailonce.ledgers.dynamodb import DynamoDBLedger
 from mailonce.ledgers.dynamodb.clock import TableClock
 from mailonce.ledgers.dynamodb.table import definition
 from mailonce.states import State
-from sandbox.aws import ACCESS_KEY, REGION, SECRET_KEY, LocalAws
+from sandbox.aws import LocalAws
 from tests.fakes import make_claim, make_delivery
+from tests.ledgers.dynamodb_wire import Wire, answer, refusal, wire_to
 
 pytestmark = pytest.mark.dynamodb
 SENT = Conclusion(state=State.SENT, message_id="m-1")
 LATER = "2030-01-01T00:00:00.000000+00:00"
 
 
-class Wire:
-    """The wire between a client and DynamoDB: counts what passes, and misbehaves as often as told.
-
-    ``lose`` answers are lost after DynamoDB did the work; ``answer`` takes the place of DynamoDB's.
-    """
-
-    def __init__(self, client: Any) -> None:
-        self.client = client
-        self.requests: Counter[str] = Counter()
-        self.lose = 0
-        self.answers: list[Callable[[Any], AWSResponse]] = []
-        self._http = URLLib3Session(proxies={})
-        client.meta.events.register("before-send.dynamodb", self._pass)
-
-    def _pass(self, request: Any, event_name: str, **_rest: Any) -> AWSResponse | None:
-        self.requests[event_name.rsplit(".", 1)[-1]] += 1
-        if self.answers:
-            return self.answers.pop(0)(request)
-        if self.lose:
-            self.lose -= 1
-            self._http.send(request.copy() if hasattr(request, "copy") else request)
-            raise ConnectionClosedError(endpoint_url=request.url)
-        return None
-
-
-class _Body:
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
-        yield self._content
-
-
-def answer(status: int, body: str) -> Callable[[Any], AWSResponse]:
-    return lambda request: AWSResponse(request.url, status, {}, _Body(body.encode()))  # type: ignore[arg-type]
-
-
-def refusal(code: str, status: int = 400) -> Callable[[Any], AWSResponse]:
-    return answer(status, f'{{"__type": "com.amazonaws.dynamodb.v20120810#{code}", "message": "no"}}')
-
-
 @pytest.fixture
 def wire(local_aws: LocalAws) -> Wire:
-    # Few tries of boto3's own, whose pauses are long; ours follow.
-    config = Config(retries={"total_max_attempts": 2, "mode": "standard"}, proxies={})
-    client = boto3.client(
-        "dynamodb",
-        endpoint_url=local_aws.url,
-        region_name=REGION,
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=SECRET_KEY,
-        config=config,
-    )
-    return Wire(client)
+    return wire_to(local_aws)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 Request = Callable[[datetime], Mapping[str, Any]]
 """Makes a request's arguments, new for each try: they hold the moment at which it is made."""
 
+ACCESS_DENIED = "AccessDeniedException"
 CONDITION_FAILED = "ConditionalCheckFailedException"
 _NO_TABLE = "ResourceNotFoundException"
 _AWAY = (NoConnection, HTTPClientError, ChecksumError, CredentialRetrievalError, ResponseParserError)
@@ -38,7 +39,7 @@ _TRY_AGAIN = frozenset({
 
 _CREDENTIALS = "Check the AWS connection's credentials, and this machine's clock"
 _REMEDIES = {
-    "AccessDeniedException": "Allow this role dynamodb:UpdateItem, BatchGetItem, Query and DescribeTable on the table and "
+    ACCESS_DENIED: "Allow this role dynamodb:UpdateItem, BatchGetItem, Query and DescribeTable on the table and "
     "its indexes; and, if mailonce is to make the table, CreateTable, UpdateTimeToLive and UpdateContinuousBackups",
     "ExpiredTokenException": _CREDENTIALS,
     "IncompleteSignatureException": _CREDENTIALS,

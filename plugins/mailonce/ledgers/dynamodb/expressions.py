@@ -1,10 +1,10 @@
 """Every write of the DynamoDB ledger, by name: one atomic ``UpdateItem`` each, with the condition it hangs on.
 
 ``#name`` stands for the attribute ``name`` (some of ours are reserved words), ``:name`` for a value given with the
-request, and ``:SENT`` and its kin for the states. DynamoDB waits for a rival's write and then checks the condition
-against what the rival wrote. No expression can say "if", so where PostgreSQL needs one statement with a CASE
-there are several writes here, of which the ledger chooses the one that fits the row, and the condition makes sure
-that it still does.
+request, ``:SENT`` and its kin for the states, ``:DELIVERED`` and its kin for the fates. DynamoDB waits for a rival's
+write and then checks the condition against what the rival wrote. No expression can say "if", so where PostgreSQL
+needs one statement with a CASE there are several writes here, of which the ledger chooses the one that fits the row,
+and the condition makes sure that it still does.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeSerializer
 
+from mailonce.events import Fate
 from mailonce.states import State
 
 _PLACEHOLDER = re.compile(r"([#:])(\w+)")
 _encode = TypeSerializer().serialize
-_STATES = {state.name: state.value for state in State}
+_NAMED = {member.name: member.value for names in (State, Fate) for member in names}
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Write:
     update: str
     condition: str
 
+    def only_if(self, condition: str) -> Write:
+        """Return the same change with one condition more. DynamoDB refuses parentheses around parentheses."""
+        return Write(self.update, f"({self.condition}) AND {condition}")
+
     def expressions(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of ``UpdateItem`` that say what to change, and when.
 
@@ -37,7 +42,7 @@ class Write:
             because DynamoDB refuses them.
         """
         used = set(_PLACEHOLDER.findall(f"{self.update} {self.condition}"))
-        known = {**values, **_STATES}
+        known = {**values, **_NAMED}
         return {
             "UpdateExpression": self.update,
             "ConditionExpression": self.condition,
@@ -55,24 +60,27 @@ _SET_CLAIM = f"""{_SET_IDENTITY}, #state = :SENDING, #token = :token, #claimed_b
     #claimed_at = :now, #deadline_at = :deadline_at, #settled_at = :settled_at, #duplicate_message_ids = :nothing"""
 
 # Nothing of an earlier claim may be taken for news of this one.
-_FORGET_EARLIER = " REMOVE #message_id, #sent_at, #error, #decided_by, #decision_reason, #decided_at, #expires_at"
+_FORGET_EARLIER = (
+    " REMOVE #message_id, #sent_at, #error, #decided_by, #decision_reason, #decided_at, #expires_at, "
+    "#fate, #fate_at, #fate_detail, #event_ids"
+)
 
 # time ──▶   worker A: claim ─────── send ─────── conclude(SENT)
 #            worker B:        claim ──▶ refused, and told the row: SENDING under A's token: does not send
 #            worker A again (its answer was lost): refused, and finds its own token: won, and not counted twice
 CLAIM = Write(
     f"{_SET_CLAIM}, #attempt = if_not_exists(#attempt, :zero) + :one, "
-    f"#history = list_append(if_not_exists(#history, :nothing), :event){_FORGET_EARLIER}",
+    f"#history = list_append(if_not_exists(#history, :nothing), :lines){_FORGET_EARLIER}",
     "attribute_not_exists(#key) OR #state = :RELEASED",
 )
 
 # An expired row is as good as none, though DynamoDB may take days to delete it: the count starts again.
 CLAIM_EXPIRED = Write(
-    f"{_SET_CLAIM}, #attempt = :one, #history = :event{_FORGET_EARLIER}",
-    "#expires_at <= :epoch",
+    f"{_SET_CLAIM}, #attempt = :one, #history = :lines{_FORGET_EARLIER}",
+    "#expires_at <= :unix_time",
 )
 
-_LOG = "#updated_at = :now, #history = list_append(#history, :event)"
+_LOG = "#updated_at = :now, #history = list_append(#history, :lines)"
 
 # A proof ends a doubt: the owner's late answer counts as long as nobody has decided or claimed since. A repeated
 # write finds its own state, or no token any more, and changes nothing.
@@ -80,14 +88,14 @@ _OWNED = "#token = :token AND #state IN (:SENDING, :IN_DOUBT)"
 
 CONCLUDE: Mapping[State, Write] = {
     State.SENT: Write(
-        "SET #state = :SENT, #message_id = :message_id, #sent_at = :now, #expires_at = #retention + :epoch, "
+        "SET #state = :SENT, #message_id = :message_id, #sent_at = :now, #expires_at = #retention + :unix_time, "
         f"{_LOG} REMOVE #error",
         _OWNED,
     ),
     # A stale owner must find no token of its own on a row that may be claimed again.
     State.RELEASED: Write(f"SET #state = :RELEASED, #error = :error, {_LOG} REMOVE #token", _OWNED),
     State.REJECTED: Write(
-        f"SET #state = :REJECTED, #error = :error, #expires_at = #retention + :epoch, {_LOG} REMOVE #token", _OWNED
+        f"SET #state = :REJECTED, #error = :error, #expires_at = #retention + :unix_time, {_LOG} REMOVE #token", _OWNED
     ),
     State.IN_DOUBT: Write(f"SET #state = :IN_DOUBT, #error = :error, {_LOG}", "#token = :token AND #state = :SENDING"),
 }
@@ -96,7 +104,7 @@ CONCLUDE: Mapping[State, Write] = {
 # Late truth always wins, whatever the state.
 WITNESS_FIRST = Write(
     "SET #state = :SENT, #message_id = :message_id, #sent_at = if_not_exists(#sent_at, :now), "
-    f"#expires_at = #retention + :epoch, {_LOG} REMOVE #error",
+    f"#expires_at = #retention + :unix_time, {_LOG} REMOVE #error",
     "attribute_exists(#key) AND attribute_not_exists(#message_id)",
 )
 
@@ -111,7 +119,7 @@ WITNESS_FURTHER = Write(
 # nobody said how long to keep it, so it is kept for ever, as :retention then says.
 WITNESS_UNKNOWN = Write(
     f"{_SET_IDENTITY}, #state = :SENT, #attempt = :zero, #message_id = :message_id, #sent_at = :now, "
-    "#duplicate_message_ids = :nothing, #history = :event",
+    "#duplicate_message_ids = :nothing, #history = :lines",
     "attribute_not_exists(#key)",
 )
 
@@ -119,23 +127,18 @@ _DECIDE = f"#decided_by = :by, #decision_reason = :reason, #decided_at = :now, {
 
 DECIDE: Mapping[State, Write] = {
     State.SENT: Write(
-        f"SET #state = :SENT, #sent_at = :now, #expires_at = #retention + :epoch, {_DECIDE}", "#state = :IN_DOUBT"
+        f"SET #state = :SENT, #sent_at = :now, #expires_at = #retention + :unix_time, {_DECIDE}", "#state = :IN_DOUBT"
     ),
     # A mail in doubt is released only once its claim is settled: nothing that its owner signed can be accepted
     # any more. To cancel it meanwhile and release that is no way round: the doubt is as old as it was. Moments are
     # text of one width, so that their order as text is their order in time.
     State.RELEASED: Write(
         f"SET #state = :RELEASED, {_DECIDE} REMOVE #token, #sent_at, #expires_at",
-        "(#state = :REJECTED OR (#state IN (:IN_DOUBT, :CANCELLED) AND #settled_at < :now))",
+        "#state = :REJECTED OR (#state IN (:IN_DOUBT, :CANCELLED) AND #settled_at < :now)",
     ),
     State.CANCELLED: Write(
-        f"SET #state = :CANCELLED, #expires_at = #retention + :epoch, {_DECIDE} REMOVE #token, #sent_at",
+        f"SET #state = :CANCELLED, #expires_at = #retention + :unix_time, {_DECIDE} REMOVE #token, #sent_at",
         "#state IN (:IN_DOUBT, :RELEASED, :REJECTED)",
     ),
 }
 """What a person, or a policy that a person chose, may decide."""
-
-
-def about(write: Write) -> Write:
-    """Return the same decision, but only if the row is still under the claim that it is about."""
-    return Write(write.update, f"{write.condition} AND #token = :token")

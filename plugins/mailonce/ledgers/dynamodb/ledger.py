@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
@@ -11,11 +10,16 @@ from typing import TYPE_CHECKING, Any, overload
 
 from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt
 from mailonce.errors import LedgerUnusable
-from mailonce.ledgers.dynamodb import expressions, items
+from mailonce.events import Event
+from mailonce.findings import Finding
+from mailonce.ledgers.dynamodb import expressions, items, observations
 from mailonce.ledgers.dynamodb.calls import Calls
 from mailonce.ledgers.dynamodb.clock import TableClock, utc_now
+from mailonce.ledgers.dynamodb.epoch import DynamoDBEpochStore
+from mailonce.ledgers.dynamodb.examination import Examination
 from mailonce.ledgers.dynamodb.rows import KEYS_PER_QUESTION, Rows
-from mailonce.ledgers.dynamodb.table import BY_ADDRESS, BY_MONTH, LedgerTable, table_name
+from mailonce.ledgers.dynamodb.suppressions import DynamoDBSuppressions
+from mailonce.ledgers.dynamodb.table import BY_ADDRESS, LedgerTable, table_name
 from mailonce.states import State
 
 if TYPE_CHECKING:
@@ -23,7 +27,8 @@ if TYPE_CHECKING:
 
 
 class DynamoDBLedger:
-    """Keeps the ledger in one DynamoDB table.
+    """Keeps the ledger in one DynamoDB table: the deliveries under their keys, and beside them, under keys that no
+    delivery can have, the suppressions (``suppressions``) and which ledger this is (``epoch``).
 
     Whose clock counts: DynamoDB's, as its answers tell it, see :class:`~mailonce.ledgers.dynamodb.clock.TableClock`.
     Only a process's first request rests on the machine's own clock; AWS refuses its signature when that is more than
@@ -49,6 +54,9 @@ class DynamoDBLedger:
         calls = Calls(self._clock, patience)
         self._table = LedgerTable(client, calls, table_name(table))
         self._rows = Rows(client, calls, self._table)
+        self._examination = Examination(client, calls, self._table)
+        self.suppressions = DynamoDBSuppressions(self._rows)
+        self.epoch = DynamoDBEpochStore(self._rows, self._table, self._clock)
 
     def claim(self, claim: Claim) -> Entry:
         """See :class:`mailonce.ledgers.base.Ledger`."""
@@ -103,6 +111,16 @@ class DynamoDBLedger:
             else:
                 write = expressions.WITNESS_FURTHER if "message_id" in row else expressions.WITNESS_FIRST
 
+    def observe(self, event: Event) -> Entry | None:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        write = observations.expected(event)
+        while True:
+            written, row = self._rows.write(event.key, write, lambda now: items.observed(event, now))
+            needed = None if written else observations.fitting(event, row)
+            if needed is None:
+                return self._entry_if_any(row)
+            write = needed
+
     def decide(self, key: str, decision: Decision) -> Entry | None:
         """See :class:`mailonce.ledgers.base.Ledger`."""
         write = expressions.DECIDE[decision.state]
@@ -111,7 +129,8 @@ class DynamoDBLedger:
             common = items.common(now, decision.state, by=decision.by, note=decision.reason)
             return {**common, "reason": decision.reason, "token": decision.token}
 
-        fitting = expressions.about(write) if decision.token else write
+        # A newer claim than the one that the decision is about is left alone.
+        fitting = write.only_if("#token = :token") if decision.token else write
         return self._entry_if_any(self._rows.write(key, fitting, values)[1])
 
     def find(self, keys: Iterable[str]) -> Iterator[Entry]:
@@ -125,11 +144,7 @@ class DynamoDBLedger:
 
         A row that was first claimed less than about a second ago may be missing: the index follows the table.
         """
-        shards = (items.month_shard(campaign, period, shard) for shard in items.SHARDS)
-        found = heapq.merge(
-            *(self._rows.look_up(BY_MONTH, "month_shard", shard) for shard in shards), key=itemgetter("recipient_id")
-        )
-        while some := [row["key"] for row in islice(found, KEYS_PER_QUESTION)]:
+        for some in self._rows.listed(items.month(campaign, period)):
             rows = (row for row in self._live(some) if (row["campaign"], row["period"]) == (campaign, period))
             yield from map(self._entry, sorted(rows, key=itemgetter("recipient_id")))
 
@@ -141,6 +156,10 @@ class DynamoDBLedger:
             rows += (row for row in self._live(some) if row["email"] == email)
         yield from map(self._entry, sorted(rows, key=lambda row: row.get("claimed_at", ""), reverse=True))
 
+    def examine(self) -> Iterator[Finding]:
+        """See :class:`mailonce.ledgers.base.Ledger`, and :class:`~mailonce.ledgers.dynamodb.examination.Examination`."""
+        return self._examination.findings()
+
     def prepare(self) -> bool:
         """See :class:`mailonce.ledgers.base.Ledger`."""
         return self._table.prepare()
@@ -149,10 +168,11 @@ class DynamoDBLedger:
         """Leave the client alone: it belongs to the caller."""
 
     def _live(self, keys: Iterable[str]) -> Iterator[items.Item]:
-        return (row for row in self._rows.read(keys) if not items.expired(row, self._clock.now()))
+        now = self._clock.now
+        return (row for row in self._rows.read(keys) if items.is_delivery(row) and not items.expired(row, now()))
 
     def _entry(self, row: items.Item) -> Entry:
         return items.entry(row, self._clock.now())
 
     def _entry_if_any(self, row: items.Item | None) -> Entry | None:
-        return self._entry(row) if row else None
+        return self._entry(row) if row and items.is_delivery(row) else None

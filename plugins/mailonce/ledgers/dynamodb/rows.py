@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from mailonce.ledgers.dynamodb.calls import CONDITION_FAILED, Calls, NoTable, NothingYet, Request, code_of
 from mailonce.ledgers.dynamodb.expressions import Write
-from mailonce.ledgers.dynamodb.items import Item, item
-from mailonce.ledgers.dynamodb.table import LedgerTable
+from mailonce.ledgers.dynamodb.items import Item, item, shards
+from mailonce.ledgers.dynamodb.table import BY_MONTH, LedgerTable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -77,6 +80,14 @@ class Rows:
             answer = self._call(self._batch_get_item, _timeless({"RequestItems": asked}), "Responses", patience)
             yield from map(item, answer["Responses"].get(name, ()))
             asked = answer.get("UnprocessedKeys", {})
+
+    def listed(self, name: str) -> Iterator[list[str]]:
+        """Yield the keys that the index by month lists under a name, by recipients' ids, at most 100 at a time."""
+        found = heapq.merge(
+            *(self.look_up(BY_MONTH, "month_shard", shard) for shard in shards(name)), key=itemgetter("recipient_id")
+        )
+        while some := [row["key"] for row in islice(found, KEYS_PER_QUESTION)]:
+            yield some
 
     def look_up(self, index: str, attribute: str, value: str) -> Iterator[Item]:
         """Yield what an index holds under one partition key, in the order of its sort key, page by page."""

@@ -26,13 +26,17 @@ log = logging.getLogger(__name__)
 
 BY_ADDRESS = "by_address"
 BY_MONTH = "by_month"
+EXPIRY = "expires_at"
+"""The attribute by which DynamoDB deletes expired rows."""
+
 _NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _KEY = {"key": "HASH"}
+REMEDY = "Name another table in the setting ledger_table (mailonce makes it), or add what is missing"
 
 # Both indexes hold the keys only, and their own attributes change with no change of state: so the second write of
 # a delivery touches no index. With whole rows in them, each write would be paid for three times. Who asks pays
 # instead: the rows are read from the table itself, and are therefore never stale.
-_INDEXES = {
+INDEXES = {
     # One address has few rows. Their order comes from claimed_at, but that is no sort key here: a second claim would
     # have to move the row, and a row that was never claimed (proof from an event alone) would not be found at all.
     BY_ADDRESS: {"email": "HASH", "period": "RANGE"},
@@ -56,20 +60,30 @@ def table_name(name: str) -> str:
 
 def definition(name: str) -> dict[str, Any]:
     """Return the arguments of ``CreateTable``."""
-    attributes = sorted({*_KEY, *(attribute for index in _INDEXES.values() for attribute in index)})
+    attributes = sorted({*_KEY, *(attribute for index in INDEXES.values() for attribute in index)})
     return {
         "TableName": name,
         "AttributeDefinitions": [{"AttributeName": attribute, "AttributeType": "S"} for attribute in attributes],
         "KeySchema": _key_schema(_KEY),
         "GlobalSecondaryIndexes": [
             {"IndexName": index, "KeySchema": _key_schema(keys), "Projection": {"ProjectionType": "KEYS_ONLY"}}
-            for index, keys in _INDEXES.items()
+            for index, keys in INDEXES.items()
         ],
         # A month's run is a burst after weeks of quiet.
         "BillingMode": "PAY_PER_REQUEST",
         # Who deletes the ledger makes every mail of the past sendable again: it shall take two steps.
         "DeletionProtectionEnabled": True,
     }
+
+
+def shortcomings(table: Mapping[str, Any]) -> list[str]:
+    """Return in what a table, as DynamoDB describes it, is no ledger; nothing, if it is one. :data:`REMEDY` mends it."""
+    indexes = {index["IndexName"]: index["KeySchema"] for index in table.get("GlobalSecondaryIndexes", ())}
+    wrong = [] if _same(table["KeySchema"], _KEY) else ["its key is not the attribute `key` alone"]
+    for name, keys in INDEXES.items():
+        if not _same(indexes.get(name, ()), keys):
+            wrong.append(f"it has no index {name} on {' and '.join(keys)}")
+    return wrong
 
 
 class LedgerTable:
@@ -89,17 +103,23 @@ class LedgerTable:
         :raises mailonce.errors.LedgerUnavailable: it did not become usable in time.
         """
         try:
-            self._describe()
+            self.describe()
             made = False
         except NoTable:
             made = self._create()
-        self._check(self._usable(patience))
+        if wrong := shortcomings(self._usable(patience)):
+            raise LedgerUnusable(f"DynamoDB table {self.name} is not a mailonce ledger: {'; '.join(wrong)}. {REMEDY}")
         if made:
             self._protect()
             log.info("ledger table %s: made", self.name)
         return made
 
-    def _describe(self) -> Mapping[str, Any]:
+    def describe(self) -> Mapping[str, Any]:
+        """Return DynamoDB's description of the table.
+
+        :raises mailonce.ledgers.dynamodb.calls.NoTable: there is none.
+        :raises mailonce.errors.LedgerError: DynamoDB does not answer, or refuses.
+        """
         answer = self._calls.make(self._client.describe_table, lambda _now: {"TableName": self.name}, answer="Table")
         table: Mapping[str, Any] = answer["Table"]
         return table
@@ -119,7 +139,7 @@ class LedgerTable:
         give_up_at = time.monotonic() + patience.total_seconds()
         while True:
             try:
-                table = self._describe()
+                table = self.describe()
             except NoTable:
                 table = {}  # made, but this answer does not know of it yet
             parts = [
@@ -133,18 +153,6 @@ class LedgerTable:
                 raise LedgerUnavailable(f"DynamoDB table {self.name} is not ready: {parts}")
             time.sleep(self._poll)
 
-    def _check(self, table: Mapping[str, Any]) -> None:
-        indexes = {index["IndexName"]: index["KeySchema"] for index in table.get("GlobalSecondaryIndexes", ())}
-        wrong = [] if _same(table["KeySchema"], _KEY) else ["its key is not the attribute `key` alone"]
-        for name, keys in _INDEXES.items():
-            if not _same(indexes.get(name, ()), keys):
-                wrong.append(f"it has no index {name} on {' and '.join(keys)}")
-        if wrong:
-            raise LedgerUnusable(
-                f"DynamoDB table {self.name} is not a mailonce ledger: {'; '.join(wrong)}. Name another table in the "
-                "setting ledger_table (mailonce makes it), or add what is missing"
-            )
-
     def _protect(self) -> None:
         """Let DynamoDB delete expired rows, and keep backups; the ledger is right without either."""
         for what, switch in (("deletion of expired rows", self._expire), ("point-in-time recovery", self._back_up)):
@@ -155,7 +163,7 @@ class LedgerTable:
 
     def _expire(self) -> None:
         self._client.update_time_to_live(
-            TableName=self.name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"}
+            TableName=self.name, TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRY}
         )
 
     def _back_up(self) -> None:
