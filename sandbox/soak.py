@@ -187,7 +187,7 @@ def check(claims: Claims, sandbox: Sandbox) -> None:
     claims.check("customers who got two", found=sum(count > 1 for count in mails.values()), expected=0)
     claims.check("the ledger's states", found=dict(states(sandbox)), expected={"SENT": MAILS})
     with psycopg.connect(sandbox.postgres.dsn("ledger")) as connection:
-        ids = dict(connection.execute("SELECT key, message_id FROM mailonce_ledger").fetchall())
+        ids: dict[str, str] = dict(connection.execute("SELECT key, message_id FROM mailonce_ledger").fetchall())
     wrong = sum(ids.get(mail.tags[KEY_TAG]) != mail.message_id for mail in sandbox.ses.mails)
     claims.check("message ids in the ledger that are not the provider's", found=wrong, expected=0)
 
@@ -203,7 +203,7 @@ def states(sandbox: Sandbox) -> Counter[str]:
 
 def many_customers(connection: psycopg.Connection, number: int) -> None:
     """Replace the sample customers by so many made-up ones, each with a little usage in last month."""
-    create_schema(connection)  # type: ignore[arg-type]
+    create_schema(connection)
     month = months_before(date.today(), 1)[0]  # noqa: DTZ011
     connection.execute(
         "INSERT INTO customers (customer_id, name, email, plan, currency) SELECT 'C-' || lpad(n::text, 6, '0'), "

@@ -181,8 +181,7 @@ class MemoryLedger:
         if stands is None or (event.fate.rank, event.at, event.detail) > stands:
             entry = replace(entry, fate=event.fate, fate_at=event.at, fate_detail=event.detail or None)
         self._rows[event.key].entry = replace(entry, event_ids=entry.event_ids | {event.id})
-        moment = event.at.astimezone(timezone.utc).isoformat()
-        return self._log(event.key, event.evidence, f"{event.detail} ({moment})" if event.detail else moment)
+        return self._log(event.key, event.evidence, event.note)
 
     def _accepted(self, operation: str, entry: Entry, message_id: str, evidence: str) -> Entry:
         """Write proof that a mail was accepted."""

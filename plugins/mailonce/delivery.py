@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mailonce.errors import InvalidInput
-from mailonce.events import Fate
+from mailonce.events import Event, Fate
 from mailonce.keys import Identity
 from mailonce.messages.message import Message
 from mailonce.states import State
@@ -209,6 +209,10 @@ class Entry:
     def has_message(self, message_id: str) -> bool:
         """Whether the row knows of this acceptance."""
         return message_id == self.message_id or message_id in self.duplicate_message_ids
+
+    def holds(self, event: Event) -> bool:
+        """Whether the row tells all that the event tells, so that nothing need be written."""
+        return self.has_message(event.message_id) and (event.fate is None or event.id in self.event_ids)
 
     @property
     def overdue(self) -> bool:

@@ -101,6 +101,12 @@ class Event:
         return _FATES.get(self.kind)
 
     @property
+    def note(self) -> str:
+        """What the ledger's history says of it: its own words, and when it happened."""
+        moment = self.at.astimezone(timezone.utc).isoformat()
+        return f"{self.detail} ({moment})" if self.detail else moment
+
+    @property
     def evidence(self) -> str:
         """How the ledger's history names its source."""
         return f"event {self.kind.value}"

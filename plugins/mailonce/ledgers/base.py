@@ -1,7 +1,7 @@
 """The interface between the delivery protocol and the store that keeps its claims.
 
 A new ledger is one new folder that meets :class:`Ledger`, and one line in :mod:`mailonce.workflow.connections`;
-``tests/ledgers/test_contract.py`` tells whether it keeps the contract.
+``tests/ledgers/test_contract*.py`` tell whether it keeps the contract.
 
 Every write is one atomic step in the store, conditional on what the row holds, and may be repeated: a ledger
 whose answer was lost repeats its own write, and the token tells the repetition from a rival.
@@ -61,8 +61,9 @@ class Ledger(Protocol):
         """Write what one of the provider's events tells, once however often it comes, in whatever order.
 
         It is proof of acceptance, as :meth:`witness` writes it. Beyond that the row keeps the highest fate that was
-        ever told, and one line of history for each event that tells a fate. A key without a row gets one, as SENT,
-        if the event knows whose mail it is.
+        ever told; of two equal ones the later, and of two at one moment the one with the greater text. Its history
+        has one line for each acceptance that was not known, and one for each event that tells a fate. A key without
+        a row gets one, as SENT, if the event knows whose mail it is.
 
         :return: the row as it now stands; None when there is none, and the event does not tell enough to make it.
         """
@@ -151,7 +152,7 @@ class EpochStore(Protocol):
         ...
 
     def advance(self) -> Epoch:
-        """Count up ``runs`` by one. :return: the epoch afterwards."""
+        """Count up ``runs`` by one; a repetition after a lost answer may count once more. :return: the epoch afterwards."""
         ...
 
     def drained(self, moment: datetime) -> None:
@@ -161,6 +162,6 @@ class EpochStore(Protocol):
     def adopt(self, *, by: str, reason: str) -> Epoch:
         """Take the ledger as it stands here and now for the right one: a new id, and this store as its home.
 
-        Who and why is kept in the ledger.
+        ``runs`` and ``events_drained_at`` stay. Who and why is kept in the ledger.
         """
         ...

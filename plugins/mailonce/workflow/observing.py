@@ -72,15 +72,10 @@ def observe_all(messages: Sequence[Message], ledger: Ledger) -> Iterator[Observa
             yield Observation(message=message, outcome=Outcome(event.value))
         else:
             before = entries.get(event.key)
-            after = before if before and holds(before, event) else _write(event, ledger)
+            after = before if before and before.holds(event) else _write(event, ledger)
             if after:
                 entries[event.key] = after
             yield _observed(message, event, before, after)
-
-
-def holds(entry: Entry, event: Event) -> bool:
-    """Tell whether a row holds already what an event tells, so that nothing need be written."""
-    return entry.has_message(event.message_id) and (event.fate is None or event.id in entry.event_ids)
 
 
 def _read(message: Message) -> Event | Ignored | EventUnreadable:

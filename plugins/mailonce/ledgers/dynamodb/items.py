@@ -98,9 +98,7 @@ def claimed(claim: Claim, now: datetime) -> dict[str, Any]:
 def observed(event: Event, now: datetime) -> dict[str, Any]:
     """Return the values of an event that is told at this moment."""
     values = common(now, State.SENT, by=event.evidence, note=event.message_id)
-    happened_at = event.at.astimezone(timezone.utc).isoformat()
-    note = f"{event.detail} ({happened_at})" if event.detail else happened_at
-    told = [_line(now, State.SENT, event.evidence, note)]
+    told = [_line(now, State.SENT, event.evidence, event.note)]
     return {
         **values,
         **(_identity(event.identity, event.key, event.address) if event.identity else {}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
-from datetime import timedelta, timezone
+from datetime import timedelta
 from itertools import islice
 from typing import Any, overload
 
@@ -87,7 +87,7 @@ class PostgresLedger:
     def observe(self, event: Event) -> Entry | None:
         """See :class:`mailonce.ledgers.base.Ledger`."""
         whose = _columns(event.identity, event.address, "") if event.identity else None
-        return self._prove("observe", _told(event), whose, lambda entry: _holds(entry, event))
+        return self._prove("observe", _told(event), whose, lambda entry: entry.holds(event))
 
     def decide(self, key: str, decision: Decision) -> Entry | None:
         """See :class:`mailonce.ledgers.base.Ledger`."""
@@ -160,22 +160,17 @@ def _columns(identity: Identity, email: str, fingerprint: str) -> dict[str, Any]
 
 
 def _told(event: Event) -> dict[str, Any]:
-    moment = event.at.astimezone(timezone.utc).isoformat()
     return {
         "key": event.key,
         "message_id": event.message_id,
         "evidence": event.evidence,
-        "note": f"{event.detail} ({moment})" if event.detail else moment,
+        "note": event.note,
         "event_id": event.id,
         "fate": event.fate and event.fate.value,
         "fate_at": event.at if event.fate else None,
         "fate_detail": event.detail or None if event.fate else None,
         "fates": _FATES,
     }
-
-
-def _holds(entry: Entry, event: Event) -> bool:
-    return entry.has_message(event.message_id) and (event.fate is None or event.id in entry.event_ids)
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:
