@@ -77,6 +77,15 @@ def test_ledgers_and_providers_know_nothing_of_each_other(kind: str) -> None:
         assert not [name for name in imports(module) if belongs_to(name, other)], module
 
 
+def test_a_task_that_sends_does_not_load_the_doctor() -> None:
+    """It looks at a great deal: that is preflight's business, once a run, and the terminal tool's."""
+    knows = {
+        name_of(module) for module in MODULES if any(belongs_to(name, "mailonce.doctor") for name in imports(module))
+    }
+    others = {name for name in knows if not belongs_to(name, "mailonce.doctor")}
+    assert others == {"mailonce.workflow.preflight", "mailonce.terminal.doctor"}
+
+
 def test_no_two_modules_need_each_other() -> None:
     needs = {
         name_of(module): {name for name in imports(module, typing_too=False) if belongs_to(name, "mailonce")}

@@ -10,7 +10,9 @@ from mailonce import terminal
 from mailonce.delivery import Conclusion
 from mailonce.keys import Identity
 from mailonce.states import State
-from tests.fakes import MemoryLedger, make_claim, make_delivery
+from mailonce.terminal import output
+from tests.fake_ledger import MemoryLedger
+from tests.fakes import make_claim, make_delivery
 
 CAMPAIGN = "monthly_usage"
 SENT = make_delivery("C-1", campaign=CAMPAIGN)
@@ -28,7 +30,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> MemoryLedger:
         claim = make_claim(delivery)
         ledger.claim(claim)
         ledger.conclude(delivery.key, claim.token, conclusion)
-    monkeypatch.setattr(terminal, "_ledger", lambda: ledger)
+    monkeypatch.setattr(output, "open_the_ledger", lambda: ledger)
     return ledger
 
 

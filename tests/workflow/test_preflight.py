@@ -1,9 +1,10 @@
-"""Preflight and the account's questions, against a real HTTP server that speaks for Amazon SES."""
+"""Preflight, against a real HTTP server that speaks for Amazon SES. What the doctor finds is tested in tests/doctor."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,115 +12,20 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from mailonce.errors import InvalidInput, MailonceError, NeverLeft, RunBlocked
+from mailonce.doctor import installation
+from mailonce.errors import InvalidInput, LedgerUnavailable, MailonceError, NeverLeft, RunBlocked
 from mailonce.messages.message import Message, StoredTemplate
 from mailonce.workflow import account
-from mailonce.workflow import preflight as preflight_module
-from mailonce.workflow.account import Account, check_account, check_stored_template
+from mailonce.workflow.account import check_stored_template
 from mailonce.workflow.preflight import check_quota, preflight, refuse_unknown
 from mailonce.workflow.settings import Settings
 from sandbox.ses import SesStandIn
-from tests.fakes import MemoryLedger
+from tests.doctor.conftest import quickest
+from tests.doctor.sample_dag import dag_of
+from tests.fake_ledger import MemoryLedger
 
 SENDER = "Billing <billing@mail.example.com>"
-AskAccount = Callable[..., Account]
-
-
-@pytest.fixture
-def ask(connect: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run check_account against an account of these qualities."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-    def check(ses: SesStandIn, **settings: Any) -> Account:
-        extra = {"region_name": "eu-central-1", "endpoint_url": ses.url}
-        connect("aws_default", conn_type="aws", login="a", password="s", extra=extra)
-        return check_account(Settings(**{"sender": SENDER, "configuration_set": "statements", **settings}))
-
-    return check
-
-
-@pytest.mark.parametrize(
-    ("qualities", "found"),
-    [
-        ({}, Account(max_send_rate=10_000, left_today=None)),
-        ({"rate": 14, "max_24_hour_send": 200}, Account(max_send_rate=14, left_today=200)),
-        ({"max_24_hour_send": 0}, Account(max_send_rate=10_000, left_today=0)),
-    ],
-)
-def test_what_the_account_may_send(ask: AskAccount, qualities: dict[str, Any], found: Account) -> None:
-    with SesStandIn(**qualities) as ses:
-        assert ask(ses) == found
-        assert ses.requests == []
-
-
-@pytest.mark.parametrize(
-    ("qualities", "settings", "reason"),
-    [
-        ({"sending_enabled": False}, {}, "sending is paused"),
-        ({"configuration_sets": ["other"]}, {}, "has no configuration set 'statements'"),
-    ],
-)
-def test_what_blocks_the_run(ask: AskAccount, qualities: dict[str, Any], settings: dict[str, Any], reason: str) -> None:
-    with SesStandIn(**qualities) as ses, pytest.raises(RunBlocked, match=reason):
-        ask(ses, **settings)
-
-
-@pytest.mark.parametrize("identity", ["billing@mail.example.com", "mail.example.com", "example.com", "EXAMPLE.com"])
-def test_a_verified_address_domain_or_parent_domain_will_do(ask: AskAccount, identity: str) -> None:
-    with SesStandIn(verified_identities=[identity]) as ses:
-        assert ask(ses).left_today is None
-
-
-def test_an_identity_that_waits_for_verification_is_not_verified(
-    ask: AskAccount, caplog: pytest.LogCaptureFixture
-) -> None:
-    with SesStandIn(verified_identities=[]) as ses:
-        ask_client = account.ses_account_client
-        ask(ses)
-        assert "knows neither billing@mail.example.com nor mail.example.com" in caplog.text
-        ask_client(Settings()).create_email_identity(EmailIdentity="mail.example.com")
-        with pytest.raises(RunBlocked, match=r"neither .* is verified for sending"):
-            ask(ses)
-
-
-@pytest.mark.parametrize("sender", ["", "Billing"])
-def test_a_sender_without_an_address(ask: AskAccount, ses: SesStandIn, sender: str) -> None:
-    with pytest.raises(InvalidInput, match=r"setting \[mailonce\] sender"):
-        ask(ses, sender=sender)
-
-
-def test_an_account_that_cannot_be_reached_is_asked_again_by_a_retry(ask: AskAccount) -> None:
-    with SesStandIn() as ses:
-        pass  # gone again
-    with pytest.raises(NeverLeft, match="SES cannot be asked"):
-        ask(ses)
-
-
-@pytest.mark.parametrize(("status", "code"), [(404, "404"), (503, "ServiceUnavailable"), (400, "BadRequestException")])
-def test_an_answer_that_says_nothing_blocks_nobody(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, status: int, code: str
-) -> None:
-    """A relay that speaks only SendEmail, or a service in trouble: the first mail will tell."""
-    operations = ("get_email_identity", "get_configuration_set", "get_account")
-    service = SimpleNamespace(**{name: refuse_with(code, status) for name in operations})
-    monkeypatch.setattr(account, "ses_account_client", lambda _: service)
-    assert check_account(Settings(sender=SENDER, configuration_set="statements")) == Account()
-    for name in operations:
-        assert f"ses:{name} could not be asked (the answer was {status} {code})" in caplog.text
-
-
-def test_refused_credentials_block_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    service = SimpleNamespace(get_email_identity=refuse_with("InvalidClientTokenId"))
-    monkeypatch.setattr(account, "ses_account_client", lambda _: service)
-    with pytest.raises(RunBlocked, match="InvalidClientTokenId"):
-        check_account(Settings(sender=SENDER))
-
-
-def test_what_is_worth_knowing_is_said(ask: AskAccount, caplog: pytest.LogCaptureFixture) -> None:
-    with SesStandIn(production_access=False) as ses:
-        ask(ses, configuration_set="")
-    assert "the SES account is in the sandbox" in caplog.text
-    assert "no configuration_set is set" in caplog.text
+Run = Callable[..., Any]
 
 
 def refuse_with(code: str, status: int = 403) -> Any:
@@ -128,17 +34,6 @@ def refuse_with(code: str, status: int = 403) -> Any:
         raise ClientError(response, "Any")
 
     return call
-
-
-def test_a_role_without_permission_is_told_and_goes_on(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    operations = ("get_email_identity", "get_configuration_set", "get_account")
-    role = SimpleNamespace(**{name: refuse_with("AccessDeniedException") for name in operations})
-    monkeypatch.setattr(account, "ses_account_client", lambda _: role)
-    assert check_account(Settings(sender=SENDER, configuration_set="statements")) == Account()
-    for name in operations:
-        assert f"ses:{name} could not be asked (the role may not call it), so this is not checked" in caplog.text
 
 
 class TestStoredTemplate:
@@ -178,46 +73,153 @@ class TestStoredTemplate:
         check_stored_template(Settings(), Message(sender=SENDER, to="a@b.co", subject="s", text="t"))
 
 
-class TestTask:
-    @pytest.fixture
-    def run(self, ses_connection: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
-        monkeypatch.setattr(preflight_module, "open_ledger", lambda _: MemoryLedger())
-        (tmp_path / "usage").mkdir()
-        (tmp_path / "usage" / "subject.txt.j2").write_text("Your month")
-        (tmp_path / "usage" / "body.txt.j2").write_text("{{ units }}")
-        (tmp_path / "usage.sql").write_text("SELECT 1")
+@pytest.fixture
+def ledger(monkeypatch: pytest.MonkeyPatch) -> MemoryLedger:
+    made = MemoryLedger()
+    monkeypatch.setattr(installation, "open_ledger", lambda _: made)
+    return made
 
-        def check(
-            conf: Any = None, period: str | None = "2026-10", campaign: str = "usage", sql: str = "usage.sql"
-        ) -> Any:
-            context: Any = {"dag_run": SimpleNamespace(conf=conf), "params": {"period": period, **(conf or {})}}
-            return preflight(
-                context,
-                campaign=campaign,
-                statement=tmp_path / sql,
-                template_root=tmp_path,
-                parameters=["period", "recipients"],
-            )
 
-        return check
+@pytest.fixture
+def run(ses_connection: None, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Run preflight, for a campaign that is all right."""
+    monkeypatch.setenv("AIRFLOW__MAILONCE__SNAPSHOT_URI", f"file://{tmp_path}/snapshots")
+    (tmp_path / "usage").mkdir()
+    (tmp_path / "usage" / "subject.txt.j2").write_text("Your month")
+    (tmp_path / "usage" / "body.txt.j2").write_text("{{ units }}")
+    (tmp_path / "usage.sql").write_text("SELECT 1")
 
-    @pytest.mark.parametrize("conf", [None, {}, {"period": "2026-10"}, {"recipients": ["C-1"]}])
-    def test_passes_on_what_it_found(self, run: Any, conf: Any) -> None:
-        assert run(conf) == {"period": "2026-10", "left_today": None, "max_send_rate": 10_000}
+    def check(
+        conf: Any = None,
+        period: str | None = "2026-10",
+        campaign: str = "usage",
+        sql: str = "usage.sql",
+        dag: Any = None,
+        **params: Any,
+    ) -> Any:
+        context: Any = {
+            "dag_run": SimpleNamespace(conf=conf),
+            "params": {"period": period, **(conf or {}), **params},
+            **({"dag": dag} if dag else {}),
+        }
+        names = ["period", "recipients"]
+        return preflight(context, campaign=campaign, statement=tmp_path / sql, template_root=tmp_path, parameters=names)
 
-    @pytest.mark.parametrize(
-        ("arguments", "named"),
-        [
-            ({"conf": {"recipient": ["C-1"]}}, "parameter recipient: this Dag has no such parameter"),
-            ({"period": "2026-13"}, "period: "),
-            ({"campaign": "nosuch"}, "template nosuch/subject.txt.j2: "),
-            ({"campaign": "../usage"}, "campaign: "),
-            ({"sql": "nosuch.sql"}, r"usage query nosuch\.sql: "),
-        ],
-    )
-    def test_refuses_what_would_stop_everybody(self, run: Any, arguments: dict[str, Any], named: str) -> None:
-        with pytest.raises(MailonceError, match=f"^{named}"):
-            run(**arguments)
+    return check
+
+
+@pytest.mark.parametrize("conf", [None, {}, {"period": "2026-10"}, {"recipients": ["C-1"]}])
+def test_passes_on_what_it_found(run: Run, ses: SesStandIn, conf: Any) -> None:
+    assert run(conf) == {"period": "2026-10", "left_today": None, "max_send_rate": 10_000}
+    assert ses.requests == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"conf": {"recipient": ["C-1"]}}, "parameter recipient: this Dag has no such parameter"),
+        ({"period": "2026-13"}, "period: "),
+        ({"campaign": "nosuch"}, "template nosuch/subject.txt.j2: "),
+        ({"campaign": "../usage"}, "campaign: "),
+        ({"sql": "nosuch.sql"}, r"usage query nosuch\.sql: "),
+    ],
+)
+def test_refuses_what_would_stop_everybody(run: Run, arguments: dict[str, Any], named: str) -> None:
+    with pytest.raises(MailonceError, match=f"^{named}"):
+        run(**arguments)
+
+
+class TestWhatTheDoctorFinds:
+    def test_a_sure_negative_blocks_the_run(self, run: Run, ses: SesStandIn) -> None:
+        ses.settings.sending_enabled = False
+        with pytest.raises(RunBlocked, match="sending is paused for this SES account") as caught:
+            run()
+        assert "See the SES console" in str(caught.value)
+        assert str(caught.value).endswith(RunBlocked.safe_next)
+
+    def test_all_of_them_are_listed(self, run: Run, ses: SesStandIn, ledger: MemoryLedger) -> None:
+        ses.settings.sending_enabled = False
+        ledger.epoch.here = "another place"
+        with pytest.raises(RunBlocked) as caught:
+            run()
+        lines = str(caught.value).splitlines()
+        assert [line.partition(":")[0] for line in lines] == ["ledger's memory", "account"]
+
+    def test_what_one_exception_says_is_raised_as_it_is(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW__MAILONCE__SENDER", "Billing")
+        with pytest.raises(InvalidInput, match=r"^setting \[mailonce\] sender"):
+            run()
+
+    def test_what_is_only_away_is_tried_again(self, run: Run, ses: SesStandIn) -> None:
+        ses.stop()
+        with pytest.raises(NeverLeft, match="SESv2 cannot be asked"):
+            run()
+
+    def test_a_ledger_that_is_away_is_tried_again(self, run: Run, ledger: MemoryLedger) -> None:
+        ledger.fail_next = "before"
+        with pytest.raises(LedgerUnavailable):
+            run()
+
+    def test_what_must_be_mended_first_is_not_tried_again(
+        self, run: Run, ses: SesStandIn, ledger: MemoryLedger
+    ) -> None:
+        ses.stop()
+        ledger.epoch.here = "another place"
+        with pytest.raises(RunBlocked, match=r"(?s)another place.*SESv2 cannot be asked"):
+            run()
+
+    def test_each_is_said_as_loudly_as_it_deserves(
+        self, run: Run, ses: SesStandIn, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        ses.settings.sending_enabled = False
+        with caplog.at_level(logging.DEBUG, "mailonce.workflow.preflight"), pytest.raises(RunBlocked):
+            run()
+        said = {record.getMessage().partition(":")[0]: record.levelname for record in caplog.records}
+        assert said["account"] == "ERROR"
+        assert said["read time-out"] == "WARNING"  # the fixture's is 1 s
+        assert said["permissions"] == "INFO"
+        assert said["sender"] == "DEBUG"
+
+    def test_before_a_dry_run_errors_only_warn(
+        self, run: Run, ses: SesStandIn, ledger: MemoryLedger, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        ses.settings.sending_enabled = False
+        ledger.epoch.here = "another place"
+        assert run(dry_run=True)["period"] == "2026-10"
+        assert "sending is paused" in caplog.text
+        assert {record.levelname for record in caplog.records} <= {"WARNING", "INFO"}
+
+    def test_a_dry_run_goes_on_without_ses(self, run: Run, ses: SesStandIn) -> None:
+        ses.stop()
+        assert run(dry_run=True) == {"period": "2026-10", "left_today": None, "max_send_rate": None}
+
+    def test_the_run_s_own_tasks_are_looked_at(self, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+        run(dag=dag_of(execution_timeout=timedelta(seconds=1)))
+        assert "mails.deliver is killed after 1 s (execution_timeout)" in caplog.text
+
+    def test_it_is_quick(self, run: Run) -> None:
+        assert quickest(run) < 1
+
+
+class TestWitness:
+    def test_a_run_counts_and_a_dry_run_does_not(self, run: Run, ledger: MemoryLedger) -> None:
+        run(dry_run=True)
+        assert ledger.epoch.read().runs == 0
+        run()
+        assert ledger.epoch.read().runs == 1
+
+    def test_a_run_that_is_blocked_does_not_count(self, run: Run, ledger: MemoryLedger, ses: SesStandIn) -> None:
+        ses.settings.sending_enabled = False
+        with pytest.raises(RunBlocked):
+            run()
+        assert ledger.epoch.read().runs == 0
+
+    def test_a_ledger_that_forgot_this_month_mails_nobody(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        run()
+        monkeypatch.setattr(installation, "open_ledger", lambda _: MemoryLedger())
+        with pytest.raises(RunBlocked, match=r"it knows less than when it mailed usage\.2026-10"):
+            run()
+        run(period="2026-11")
 
 
 def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:

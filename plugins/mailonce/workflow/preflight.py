@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mailonce.errors import InvalidInput
+from mailonce.doctor.examination import Examination, examine
+from mailonce.doctor.installation import Installation
+from mailonce.errors import InvalidInput, LedgerUnavailable, NeverLeft, RunBlocked
+from mailonce.findings import Finding, Severity
 from mailonce.messages.templates import Templates
-from mailonce.workflow.account import check_account
-from mailonce.workflow.connections import open_ledger, open_provider
+from mailonce.workflow import ledger_witness
+from mailonce.workflow.account import Account
 from mailonce.workflow.periods import period_of_run
 from mailonce.workflow.settings import Settings
 from mailonce.workflow.usage import read_statement
@@ -21,11 +24,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LEVELS = {
+    Severity.OK: logging.DEBUG,
+    Severity.UNKNOWN: logging.INFO,
+    Severity.WARNING: logging.WARNING,
+    Severity.ERROR: logging.ERROR,
+}
+_AWAY = (NeverLeft, LedgerUnavailable)
+"""What may be right again at the next try."""
+
 
 def preflight(
     context: Context, *, campaign: str, statement: Path, template_root: Path, parameters: Collection[str]
 ) -> dict[str, Any]:
-    """Check settings, parameters, templates, ledger, provider and account.
+    """Check parameters, settings and templates, then all that :mod:`mailonce.doctor` looks at.
+
+    Before a dry run the doctor's errors are said and stop nothing, for nothing is sent.
 
     :param statement: the usage query's file. :param template_root: folder of the campaigns' templates.
     :param parameters: names of the parameters that the Dag declares. Not read from the run: Airflow adds what was
@@ -42,11 +56,20 @@ def preflight(
     )
     read_statement(statement)
     Templates.of_campaign(campaign, template_root)
-    with closing(open_ledger(settings)) as ledger:
-        if ledger.prepare():
+    dag = context.get("dag")
+    examined = Installation(settings, dags=[dag] if dag else [], campaign=campaign, period=period.key)
+    with closing(examined) as installation:
+        if installation.ledger.prepare():
             log.warning("the ledger %s was made just now: it knows of no mail sent before", settings.ledger_table)
-    open_provider(settings)  # refuses a client that would repeat a request by itself
-    account = check_account(settings)
+        examination = examine(installation)
+        dry_run = bool(context["params"].get("dry_run"))
+        _say(examination.findings, loudest=logging.WARNING if dry_run else logging.ERROR)
+        if not dry_run:
+            _refuse(examination)
+            ledger = installation.ledger
+            if forgotten := ledger_witness.remember(settings, ledger, campaign=campaign, period=period.key):
+                raise RunBlocked("\n".join(map(str, forgotten)))
+        account = _account(installation)
     return {"period": period.key, "left_today": account.left_today, "max_send_rate": account.max_send_rate}
 
 
@@ -70,3 +93,26 @@ def check_quota(recipients: int, left_today: int | None) -> None:
             "%d mails are planned, but the account may send only %d more in this 24-hour window. The rest will fail "
             "without being sent; clear the failed tasks when the window has moved on.", recipients, left_today,
         )  # fmt: skip
+
+
+def _say(findings: Sequence[Finding], *, loudest: int) -> None:
+    for finding in findings:
+        log.log(min(_LEVELS[finding.severity], loudest), "%s", finding)
+
+
+def _refuse(examination: Examination) -> None:
+    """Raise if there is an error; as what it is, where one exception says it all."""
+    errors, failures = examination.of(Severity.ERROR), examination.failures
+    if not errors:
+        return
+    if len(errors) == len(failures) and (len(errors) == 1 or all(isinstance(failure, _AWAY) for failure in failures)):
+        raise failures[0]
+    raise RunBlocked("\n".join(map(str, errors)))
+
+
+def _account(installation: Installation) -> Account:
+    """Return what the account may send; nothing is known where SES cannot be asked, which was said before."""
+    try:
+        return Account.told_by(installation.ask("sesv2", "get_account").content)
+    except (RunBlocked, NeverLeft):
+        return Account()

@@ -1,0 +1,7 @@
+"""``python -m mailonce.terminal``."""
+
+import sys
+
+from mailonce.terminal import main
+
+sys.exit(main())

@@ -1,0 +1,75 @@
+"""What the commands share: exit codes, JSON, and the way into Airflow's configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from mailonce.ledgers.base import Ledger
+    from mailonce.workflow.settings import Settings
+
+DONE, NOT_FOUND, FAILED = 0, 1, 2
+
+
+class Screen:
+    """What a command's answer is written to.
+
+    :param stream: the standard output, whatever it can show.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def say(self, text: str) -> None:
+        """Write a line; what the terminal cannot show is replaced."""
+        if not self.shows(text):
+            text = text.replace("…", "...").encode(self._encoding, "replace").decode(self._encoding)
+        print(text, file=self._stream)
+
+    def json(self, value: Any) -> None:
+        """Write a value for programs."""
+        text = json.dumps(value, indent=2, default=_plain, ensure_ascii=False)
+        print(text if self.shows(text) else json.dumps(value, indent=2, default=_plain), file=self._stream)
+
+    def shows(self, text: str) -> bool:
+        """Whether the terminal can show this text."""
+        try:
+            text.encode(self._encoding)
+        except UnicodeEncodeError:
+            return False
+        return True
+
+    @property
+    def _encoding(self) -> str:
+        return self._stream.encoding or "ascii"
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, (set, frozenset)) else str(value)
+
+
+def load_settings() -> Settings:
+    """Return the settings, from Airflow's configuration.
+
+    :raises mailonce.errors.InvalidInput: one is not what it should be.
+    """
+    # Airflow looks for connections in its own database only in processes that say they belong to the server side.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    # Airflow says a lot that nobody asked for here.
+    os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
+    from mailonce.workflow.settings import Settings
+
+    return Settings.load()
+
+
+def open_the_ledger() -> Ledger:
+    """Return the ledger that the settings name.
+
+    :raises mailonce.errors.MailonceError: it cannot be opened.
+    """
+    settings = load_settings()
+    from mailonce.workflow.connections import open_ledger
+
+    return open_ledger(settings)

@@ -1,0 +1,167 @@
+"""A witness outside the ledger: what it was when each month was mailed, so that a ledger that forgot is found out.
+
+A ledger that was brought back from a backup, or made anew, knows less than it did, and does not know that it does:
+it would mail again whom it has forgotten. So the beginning and the end of each run count up the ledger's odometer
+(:attr:`mailonce.epoch.Epoch.runs`), and write down the count here, beside the snapshots::
+
+    <snapshot_uri>/ledger/<digest of ledger_conn_id and ledger_table>/<campaign>.<period>.json
+
+A month that remembers another ledger, or a higher count, was mailed by a ledger that knew more. A month that was
+never mailed remembers nothing, and nobody can get a second copy of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mailonce.epoch import Epoch
+from mailonce.findings import Finding, Severity
+from mailonce.ledgers.base import Ledger
+from mailonce.workflow.settings import Settings
+from mailonce.workflow.snapshot import folder
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+CHECK = "ledger's memory"
+REMEDY = (
+    "Whoever is missing in it would be mailed again. Bring back the ledger that knows them; or let the Dag "
+    "reconcile_usage_email read the provider's events of the time since, which write the missing rows, and compare "
+    "`mailonce status` with the provider's own figures. Then: mailonce doctor --adopt-ledger --reason '…'."
+)
+_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What one month remembers of the ledger that mailed it.
+
+    :param month: ``<campaign>.<period>``. :param epoch_id: :param runs: see :class:`mailonce.epoch.Epoch`.
+    :param lost: it was found once that the ledger knows less than this, and nobody has decided since.
+    """
+
+    month: str
+    epoch_id: str
+    runs: int
+    lost: bool = False
+
+    def contradicts(self, epoch: Epoch | None) -> bool:
+        """Whether the ledger, as it stands, knows less than the one that mailed this month. None: there is no ledger."""
+        return self.lost or epoch is None or self.epoch_id != epoch.id or self.runs > epoch.runs
+
+
+def check(settings: Settings, epoch: Epoch | None, *, campaign: str = "", period: str = "") -> Iterator[Finding]:
+    """Compare the ledger with what the months remember of it; changes nothing.
+
+    :param epoch: the ledger's; None: there is no ledger.
+    :param campaign: :param period: the month that is to be mailed: what contradicts it is an error, what contradicts
+        others is a warning. Without them all months count.
+    """
+    if epoch and epoch.moved:
+        yield Finding(
+            severity=Severity.ERROR,
+            check=CHECK,
+            found=f"it was made in {epoch.home}, but stands in {epoch.here}: a copy, or a backup brought back.",
+            remedy=REMEDY,
+        )
+    memories = list(_read(settings))
+    contradicting = [memory for memory in memories if memory.contradicts(epoch)]
+    own = _month(campaign, period) if campaign and period else ""
+    here = [memory.month for memory in contradicting if own in ("", memory.month)]
+    elsewhere = [memory.month for memory in contradicting if memory.month not in here]
+    if here:
+        yield Finding(
+            severity=Severity.ERROR,
+            check=CHECK,
+            found=f"it knows less than when it mailed {_listed(here)}: it was brought back from a backup, made anew, "
+            "or is not the right one.",
+            remedy=REMEDY,
+        )
+    if elsewhere:
+        yield Finding(
+            severity=Severity.WARNING,
+            check=CHECK,
+            found=f"it knows less than when it mailed {_listed(elsewhere)}, which therefore cannot be run again. "
+            "It may have forgotten suppressed addresses too.",
+            remedy=REMEDY,
+        )
+    if epoch and not epoch.moved and not contradicting:
+        months = f"{len(memories)} months, all of which it knows" if memories else "no month yet"
+        yield Finding(severity=Severity.OK, check=CHECK, found=f"epoch {epoch.id}, run {epoch.runs}; {months}.")
+
+
+def remember(settings: Settings, ledger: Ledger, *, campaign: str, period: str) -> list[Finding]:
+    """Count a run, and write down the count; to be called before a run's first mail, and after its last.
+
+    A month that the ledger turns out to have forgotten is marked: the count that goes on would soon hide it.
+
+    :return: what is wrong with this month, as :func:`check` says it; nothing, if all is well.
+    """
+    memories = list(_read(settings))  # before the count: runs that go on at the same time count too
+    epoch = ledger.epoch.advance()
+    before = replace(epoch, runs=epoch.runs - 1)
+    month = _month(campaign, period)
+    forgotten = {memory.month: memory for memory in memories if memory.contradicts(before)}
+    for memory in forgotten.values():
+        _write(settings, replace(memory, lost=True))
+    if month not in forgotten:
+        _write(settings, Memory(month=month, epoch_id=epoch.id, runs=epoch.runs))
+    findings = check(settings, epoch, campaign=campaign, period=period)
+    return [finding for finding in findings if finding.severity is Severity.ERROR]
+
+
+def adopt(settings: Settings, ledger: Ledger, *, by: str, reason: str) -> Epoch:
+    """Take the ledger as it stands for the right one, for all months. Who and why is kept in the ledger.
+
+    :return: the new epoch.
+    """
+    epoch = ledger.epoch.adopt(by=by, reason=reason)
+    for memory in _read(settings):
+        _write(settings, Memory(month=memory.month, epoch_id=epoch.id, runs=epoch.runs))
+    return epoch
+
+
+def _read(settings: Settings) -> Iterator[Memory]:
+    place = _place(settings)
+    files = place.fs
+    files.invalidate_cache()  # another process may have written since we last looked
+    # All at once: one file after the other takes long where each is a request.
+    found = files.glob(f"{place.path}/*.json")
+    for path, content in (files.cat(found) if found else {}).items():
+        name = str(path).rpartition("/")[2].removesuffix(".json")
+        yield _memory(name, content)
+
+
+def _memory(month: str, content: bytes) -> Memory:
+    try:
+        facts = json.loads(content)
+        return Memory(month=month, epoch_id=facts["epoch"], runs=int(facts["runs"]), lost=bool(facts["lost"]))
+    except (ValueError, KeyError, TypeError):
+        # Cut off by a full disk, or touched: what it remembered is not known, so nothing may be taken for granted.
+        return Memory(month=month, epoch_id="unreadable", runs=0, lost=True)
+
+
+def _write(settings: Settings, memory: Memory) -> None:
+    place = _place(settings)
+    place.mkdir(parents=True, exist_ok=True)
+    facts = {"epoch": memory.epoch_id, "runs": memory.runs, "lost": memory.lost}
+    (place / f"{memory.month}.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _place(settings: Settings) -> ObjectStoragePath:
+    ledger = hashlib.sha256(f"{settings.ledger_conn_id}\n{settings.ledger_table}".encode()).hexdigest()[:20]
+    return folder(settings.snapshot_uri) / "ledger" / ledger
+
+
+def _month(campaign: str, period: str) -> str:
+    # Neither holds a full stop: both go into tags of the mail.
+    return f"{campaign}.{period}"
+
+
+def _listed(months: Sequence[str]) -> str:
+    more = f" and {len(months) - _NAMED} more" if len(months) > _NAMED else ""
+    return ", ".join(sorted(months)[:_NAMED]) + more
