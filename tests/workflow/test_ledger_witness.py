@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from mailonce.errors import RunBlocked
 from mailonce.findings import Severity
 from mailonce.workflow import ledger_witness
-from mailonce.workflow.ledger_witness import adopt, check, remember
+from mailonce.workflow.ledger_witness import adopt, check, refuse_forgetful, remember
 from mailonce.workflow.settings import Settings
 from sandbox.aws import LocalAws
 from tests.fake_ledger import MemoryLedger
@@ -78,6 +79,17 @@ def test_a_backup_made_during_the_run_has_forgotten_too(settings: Settings, ledg
     mail(OCTOBER)
     restored(ledger, runs=1)
     assert severities(settings, ledger, **OCTOBER) == [Severity.ERROR]
+
+
+def test_a_cleared_task_mails_nobody_from_a_ledger_that_forgot(
+    settings: Settings, ledger: MemoryLedger, mail: Any
+) -> None:
+    mail(OCTOBER)
+    refuse_forgetful(settings, ledger, **OCTOBER)
+    restored(ledger, runs=1)
+    with pytest.raises(RunBlocked, match="knows less than when it mailed"):
+        refuse_forgetful(settings, ledger, **OCTOBER)
+    refuse_forgetful(settings, ledger, **NOVEMBER)
 
 
 def test_a_backup_made_after_the_run_knows_it(settings: Settings, ledger: MemoryLedger, mail: Any) -> None:

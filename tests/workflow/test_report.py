@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from mailonce.delivery import Conclusion, Decision, Receipt, Timing
-from mailonce.errors import RecipientsUnresolved
+from mailonce.errors import RecipientsUnresolved, RunBlocked
 from mailonce.events import Event, EventKind
 from mailonce.messages.rows import read_row
 from mailonce.states import State
@@ -151,6 +152,17 @@ class TestRun:
         assert (stored["campaign"], stored["period"], stored["edition"]) == ("usage", "2026-10", "original")
         assert len(stored["exceptions"]) == 7
         assert "ann@example.com" not in file.read_text()
+
+    def test_is_red_when_the_ledger_was_exchanged_in_the_middle(
+        self, write: Any, make_row: Any, maker: Any, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bring_to(ledger, maker.delivery(read_row(make_row())), State.SENT)
+        uri = write(make_row()).uri
+        report_run(uri, run_id="r", dry_run=False)
+        ledger.epoch._epoch = replace(ledger.epoch._epoch, runs=0)
+        with pytest.raises(RunBlocked, match="knows less"):
+            report_run(uri, run_id="r", dry_run=False)
+        report_run(uri, run_id="r", dry_run=True)
 
     @pytest.mark.parametrize(("tolerated", "fails"), [("0", True), ("6", True), ("7", False)])
     def test_as_many_as_are_tolerated(

@@ -23,6 +23,7 @@ from mailonce.protocol import Tools, record_kept_receipts
 from mailonce.recovery import recover
 from mailonce.workflow.account import check_stored_template
 from mailonce.workflow.connections import open_ledger, open_provider
+from mailonce.workflow.ledger_witness import refuse_forgetful
 from mailonce.workflow.periods import period_for_templates
 from mailonce.workflow.preview import preview_all
 from mailonce.workflow.receipts import TaskStateReceipts
@@ -66,7 +67,7 @@ def run(operator: IdempotentSesOperator, context: Context) -> dict[str, Any]:
             return preview_all(makers, ledger, folder_uri=operator.snapshot)
     if operator.ses_template and (sample := _first_message(makers)):
         check_stored_template(settings, sample)
-    tally = _deliver(makers, settings, context)
+    tally = _deliver(makers, settings, operator, context)
     # Small and plain on purpose: a result that cannot be stored makes Airflow run the task again.
     outcome: dict[str, Any] = {result.value: count for result, count in tally.results.items()}
     if suppressed := len(recipients) - len(mailed):
@@ -78,7 +79,9 @@ def run(operator: IdempotentSesOperator, context: Context) -> dict[str, Any]:
     return outcome
 
 
-def _deliver(makers: Sequence[Callable[[], Delivery]], settings: Settings, context: Context) -> Tally:
+def _deliver(
+    makers: Sequence[Callable[[], Delivery]], settings: Settings, operator: IdempotentSesOperator, context: Context
+) -> Tally:
     threads = min(settings.concurrency, len(makers)) or 1
     with (
         closing(open_ledger(settings, connections=threads)) as ledger,
@@ -97,6 +100,9 @@ def _deliver(makers: Sequence[Callable[[], Delivery]], settings: Settings, conte
         if settings.journal_folder:
             recover(settings.journal_folder, ledger)
         if _tried_before(context):
+            if operator.snapshot:
+                # Cleared, perhaps long after its preflight, which would have found out.
+                refuse_forgetful(settings, ledger, campaign=operator.campaign, period=operator.period)
             tools = replace(tools, unrecorded=record_kept_receipts(tools))
         return deliver_all(makers, tools, concurrency=threads)
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mailonce.epoch import Epoch
+from mailonce.errors import RunBlocked
 from mailonce.findings import Finding, Severity
 from mailonce.ledgers.base import Ledger
 from mailonce.workflow.settings import Settings
@@ -102,8 +103,8 @@ def remember(settings: Settings, ledger: Ledger, *, campaign: str, period: str) 
     :return: what is wrong with this month, as :func:`check` says it; nothing, if all is well.
     """
     memories = list(_read(settings))  # before the count: runs that go on at the same time count too
+    before = ledger.epoch.read()  # not the count less one: it may count twice when an answer is lost
     epoch = ledger.epoch.advance()
-    before = replace(epoch, runs=epoch.runs - 1)
     month = _month(campaign, period)
     forgotten = {memory.month: memory for memory in memories if memory.contradicts(before)}
     for memory in forgotten.values():
@@ -112,6 +113,16 @@ def remember(settings: Settings, ledger: Ledger, *, campaign: str, period: str) 
         _write(settings, Memory(month=month, epoch_id=epoch.id, runs=epoch.runs))
     findings = check(settings, epoch, campaign=campaign, period=period)
     return [finding for finding in findings if finding.severity is Severity.ERROR]
+
+
+def refuse_forgetful(settings: Settings, ledger: Ledger, *, campaign: str, period: str) -> None:
+    """Refuse to go on with a month of which the ledger knows less than it did.
+
+    :raises mailonce.errors.RunBlocked: it does.
+    """
+    findings = check(settings, ledger.epoch.read(), campaign=campaign, period=period)
+    if errors := [str(finding) for finding in findings if finding.severity is Severity.ERROR]:
+        raise RunBlocked(" ".join(errors))
 
 
 def adopt(settings: Settings, ledger: Ledger, *, by: str, reason: str) -> Epoch:

@@ -13,12 +13,13 @@ from itertools import islice
 from typing import Any
 
 from mailonce.delivery import Entry
-from mailonce.errors import RecipientsUnresolved
+from mailonce.errors import RecipientsUnresolved, RunBlocked
 from mailonce.events import Fate
 from mailonce.ledgers.base import Ledger
 from mailonce.protocol import abandon
 from mailonce.states import State
 from mailonce.workflow.connections import open_ledger
+from mailonce.workflow.ledger_witness import remember
 from mailonce.workflow.preview import Plan, plan_of
 from mailonce.workflow.settings import Settings
 from mailonce.workflow.snapshot import PlannedRow, RejectKind, Snapshot, folder
@@ -85,6 +86,7 @@ def report_run(snapshot_uri: str | None, *, run_id: str, dry_run: bool) -> dict[
 
     :param snapshot_uri: None or empty: the run got no further than planning.
     :return: the counts, and where the report is.
+    :raises RunBlocked: the ledger knows less than it did when the run began.
     :raises RecipientsUnresolved: more than ``tolerated_failures`` recipients have no confirmed mail.
     """
     if not snapshot_uri:
@@ -93,8 +95,12 @@ def report_run(snapshot_uri: str | None, *, run_id: str, dry_run: bool) -> dict[
     snapshot = Snapshot(snapshot_uri)
     with closing(open_ledger(settings)) as ledger:
         report = compile_report(snapshot, ledger, dry_run=dry_run)
+        manifest = snapshot.manifest
+        # Counted again after the last mail: a ledger that forgets this run is found out by the next.
+        forgotten = (
+            [] if dry_run else remember(settings, ledger, campaign=manifest.campaign, period=manifest.period)
+        )  # fmt: skip
     file = folder(snapshot_uri) / ("plan.json" if dry_run else "report.json")
-    manifest = snapshot.manifest
     facts = {
         "campaign": manifest.campaign,
         "period": manifest.period,
@@ -106,6 +112,8 @@ def report_run(snapshot_uri: str | None, *, run_id: str, dry_run: bool) -> dict[
     }
     file.write_text(report.to_json(**facts), encoding="utf-8")
     _say(report, str(file))
+    if forgotten:
+        raise RunBlocked(" ".join(map(str, forgotten)))
     if report.unresolved > settings.tolerated_failures and not dry_run:
         raise RecipientsUnresolved(
             f"{report.unresolved} of {manifest.recipients + manifest.rejects} recipients have no confirmed mail "
