@@ -23,8 +23,10 @@ SETTLED_AT_ONCE = Timing(window=timedelta(0), settle=timedelta(0))
 
 
 @pytest.fixture
-def ledger(monkeypatch: pytest.MonkeyPatch) -> MemoryLedger:
+def ledger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MemoryLedger:
     made = MemoryLedger()
+    # Where the months remember their ledger: each test's own, as its ledger is.
+    monkeypatch.setenv("AIRFLOW__MAILONCE__SNAPSHOT_URI", f"file://{tmp_path}")
     monkeypatch.setattr(report_module, "open_ledger", lambda _: made)
     return made
 
