@@ -369,6 +369,18 @@ def test_an_event_is_waited_for_with_patience_and_no_longer(
     assert provider.asked == 1
 
 
+def test_an_event_may_be_faster_than_the_answer(tools: Tools, ledger: MemoryLedger, provider: FakeProvider) -> None:
+    delivery = make_delivery()
+
+    def accepted_and_the_answer_lost(_message: Message, tags: Mapping[str, str]) -> str:
+        ledger.witness(Receipt(key=delivery.key, message_id=provider.accept(tags), evidence="event Send"))
+        raise InDoubt("no answer came")
+
+    provider.answer = accepted_and_the_answer_lost
+    result, entry = deliver(delivery, tools)
+    assert (result, entry.state, entry.message_id) == (Result.SENT, State.SENT, "m-1")
+
+
 def test_what_fails_before_the_departure_has_sent_nothing(tools: Tools, ledger: MemoryLedger) -> None:
     class Broken:
         def __init__(self, trouble: BaseException) -> None:

@@ -170,26 +170,35 @@ def _send(entry: Entry, claim: Claim, fence: Fence, tools: Tools) -> Entry:
         tools.reached(Step.CLAIMED)
         check_clock(entry, tools.timing.clock_tolerance)
         message_id = tools.provider.send(delivery.message, tags=delivery.tags, departure=departure)
-    except NotDelivered as answer:
-        # Whatever it looks like: before the departure nothing can have been accepted.
-        failure = answer if departure.left or not isinstance(answer, InDoubt) else NeverLeft(answer.detail)
-        after = _conclude(claim, Conclusion(state=_proved(failure), error=failure.detail), tools)
-        if isinstance(failure, InDoubt) and after and after.state is State.IN_DOUBT:
-            raise _in_doubt(delivery, after, tools) from answer
-        raise type(failure)(failure.detail, **_names(delivery)) from answer
     except BaseException as stop:
-        # Killed, timed out, or a fault of our own. Once the request has left it is not known what became of it.
-        detail = f"interrupted while sending ({type(stop).__name__}: {stop})"
-        proved = State.IN_DOUBT if departure.left else State.RELEASED
-        _conclude(claim, Conclusion(state=proved, error=detail), tools)
-        if isinstance(stop, Exception):
-            raise (InDoubt if departure.left else NeverLeft)(detail, **_names(delivery)) from stop
-        raise
+        failure = _failure(stop, left=departure.left)
+        after = _conclude(claim, Conclusion(state=_proved(failure), error=failure.detail), tools)
+        if not isinstance(stop, Exception):
+            raise
+        if isinstance(failure, InDoubt) and after and after.state is State.SENT:
+            return after  # the provider's event was faster than its answer
+        if isinstance(failure, InDoubt) and after and after.state is State.IN_DOUBT:
+            raise _in_doubt(delivery, after, tools) from stop
+        raise type(failure)(failure.detail, **_names(delivery)) from stop
     tools.journal.accepted(claim, message_id)
     tools.reached(Step.ACCEPTED)
     recorded = _record(claim, Receipt(key=delivery.key, message_id=message_id), tools)
     tools.reached(Step.RECORDED)
     return recorded
+
+
+def _failure(stop: BaseException, *, left: bool) -> NotDelivered:
+    """Return what a failure means: killed, timed out and faults of our own included.
+
+    :param left: whether the request may have left. As long as it has not, nothing can have been accepted, whatever
+        the failure looks like.
+    """
+    if isinstance(stop, NotDelivered) and (left or not isinstance(stop, InDoubt)):
+        return stop
+    detail = (
+        stop.detail if isinstance(stop, NotDelivered) else f"interrupted while sending ({type(stop).__name__}: {stop})"
+    )
+    return InDoubt(detail) if left else NeverLeft(detail)
 
 
 def _proved(failure: NotDelivered) -> State:
