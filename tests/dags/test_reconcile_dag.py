@@ -15,13 +15,13 @@ import pytest
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
-from mailonce.workflow.draining import TIME_BUDGET
+from mailonce.workflow.events.draining import TIME_BUDGET
 from sandbox.aws import LocalAws
 from sandbox.postgres import EmbeddedPostgres
 from tests.dags.run_dag import ANSWER
 from tests.dags.test_dag_integrity import DAGS, dags_of
 from tests.fakes import make_delivery
-from tests.workflow.events import body
+from tests.workflow.events.made_events import body
 
 FILE = DAGS / "reconcile_usage_email.py"
 HERE = Path(__file__).resolve().parent

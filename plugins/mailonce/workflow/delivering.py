@@ -16,6 +16,7 @@ from mailonce.delivery import Delivery
 from mailonce.errors import InvalidInput
 from mailonce.journal import Journal
 from mailonce.keys import key_recipe
+from mailonce.ledgers.grouped import grouped
 from mailonce.messages.content import Content, ProviderTemplate
 from mailonce.messages.statement import StatementMaker
 from mailonce.messages.templates import Templates
@@ -84,7 +85,7 @@ def _deliver(
 ) -> Tally:
     threads = min(settings.concurrency, len(makers)) or 1
     with (
-        closing(open_ledger(settings, connections=threads)) as ledger,
+        closing(grouped(open_ledger(settings, connections=threads))) as ledger,
         closing(Journal(settings.journal_folder)) as journal,
     ):
         tools = Tools(

@@ -14,7 +14,7 @@ from mailonce.ledgers.base import Ledger
 from mailonce.providers.ses_events import Ignored, read_event
 from mailonce.states import State
 from mailonce.suppression import Suppression
-from mailonce.workflow.event_queue import Message
+from mailonce.workflow.events.queue import Message
 
 log = logging.getLogger(__name__)
 

@@ -20,10 +20,11 @@ from mailonce.errors import DuplicateMeasured, EventsSetAside, InDoubt, InvalidI
 from mailonce.events import Fate
 from mailonce.ledgers.base import Ledger
 from mailonce.states import State
-from mailonce.workflow import connections, event_queue
+from mailonce.workflow import connections
 from mailonce.workflow.connections import events_client, open_ledger
-from mailonce.workflow.event_queue import EventQueue
-from mailonce.workflow.reconciling import raise_alarm, reconcile
+from mailonce.workflow.events import queue as event_queue
+from mailonce.workflow.events.queue import EventQueue
+from mailonce.workflow.events.reconciling import raise_alarm, reconcile
 from mailonce.workflow.retries import DeliveryRetryPolicy
 from mailonce.workflow.settings import Settings
 from sandbox.aws import REGION, LocalAws
@@ -31,7 +32,7 @@ from sandbox.ses import Behaviour, SesStandIn, SqsEvents
 from sandbox.ses import Fate as StandInFate
 from tests.fake_ledger import MemoryLedger
 from tests.fakes import make_claim, make_delivery
-from tests.workflow.events import body
+from tests.workflow.events.made_events import body
 
 ANN = make_delivery("ann")
 

@@ -11,10 +11,10 @@ from typing import Any
 from mailonce.errors import DuplicateMeasured, EventsSetAside
 from mailonce.recovery import recover
 from mailonce.workflow.connections import events_client, open_ledger
-from mailonce.workflow.draining import Drain
-from mailonce.workflow.event_queue import EventQueue
-from mailonce.workflow.observing import Outcome
-from mailonce.workflow.set_aside import SetAside
+from mailonce.workflow.events.draining import Drain
+from mailonce.workflow.events.observing import Outcome
+from mailonce.workflow.events.queue import EventQueue
+from mailonce.workflow.events.set_aside import SetAside
 from mailonce.workflow.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ NAMES_IN_RESULT = 50
 def reconcile() -> dict[str, Any]:
     """Empty the queue of events into the ledger, and the journals that dead processes left on this machine.
 
-    :return: counts by :class:`mailonce.workflow.observing.Outcome`, and what :func:`raise_alarm` needs.
+    :return: counts by :class:`mailonce.workflow.events.observing.Outcome`, and what :func:`raise_alarm` needs.
     :raises AirflowSkipException: no queue is set.
     :raises mailonce.errors.InvalidInput: the queue is not there, or may not be used.
     :raises mailonce.errors.LedgerError: the ledger is away; what it does not hold is still in the queue.

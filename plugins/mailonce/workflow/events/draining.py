@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from mailonce.ledgers.base import Ledger
-from mailonce.workflow.event_queue import BATCH, EventQueue, Message
-from mailonce.workflow.observing import Duplicate, Observation, Outcome, observe_all
-from mailonce.workflow.set_aside import SetAside
+from mailonce.workflow.events.observing import Duplicate, Observation, Outcome, observe_all
+from mailonce.workflow.events.queue import BATCH, EventQueue, Message
+from mailonce.workflow.events.set_aside import SetAside
 
 log = logging.getLogger(__name__)
 

@@ -20,13 +20,13 @@ from mailonce.events import Fate
 from mailonce.protocol import Result, Tools, deliver
 from mailonce.receipts import ReceiptsInMemory
 from mailonce.states import State
-from mailonce.workflow import draining
-from mailonce.workflow.draining import Drain, Tally
-from mailonce.workflow.observing import Outcome
-from mailonce.workflow.set_aside import SetAside
+from mailonce.workflow.events import draining
+from mailonce.workflow.events.draining import Drain, Tally
+from mailonce.workflow.events.observing import Outcome
+from mailonce.workflow.events.set_aside import SetAside
 from tests.fake_ledger import MemoryLedger
 from tests.fakes import FakeClock, FakeProvider, make_claim, make_delivery
-from tests.workflow.events import ACCEPTED_AT, MemoryQueue, body
+from tests.workflow.events.made_events import ACCEPTED_AT, MemoryQueue, body
 
 ANN, BOB = make_delivery("ann"), make_delivery("bob")
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from mailonce.delivery import Delivery
-from mailonce.workflow.event_queue import BATCH, Depth, Message
+from mailonce.workflow.events.queue import BATCH, Depth, Message
 
 ACCEPTED_AT = datetime(2030, 2, 1, 9, tzinfo=timezone.utc)
 PARTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -53,7 +53,7 @@ class Held:
 
 @dataclass
 class MemoryQueue:
-    """Does what :class:`mailonce.workflow.event_queue.EventQueue` does: out of order, and each message once at a time.
+    """Does what :class:`mailonce.workflow.events.queue.EventQueue` does: out of order, and each message once at a time.
 
     ``elsewhere``: messages that another consumer holds. ``receipts_fail``: how many deletions SQS does not make.
     """

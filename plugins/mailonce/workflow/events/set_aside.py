@@ -7,7 +7,7 @@ import json
 import logging
 from datetime import datetime, timezone
 
-from mailonce.workflow.event_queue import Message
+from mailonce.workflow.events.queue import Message
 from mailonce.workflow.snapshot import folder
 
 log = logging.getLogger(__name__)
