@@ -18,7 +18,7 @@ import mailonce.ledgers.postgres
 import mailonce.operators.ses
 import mailonce.workflow.delivering
 import mailonce.workflow.planning
-import mailonce.workflow.reconciling
+import mailonce.workflow.events.reconciling
 import mailonce.workflow.report
 from mailonce.messages.templates import money
 from mailonce.workflow.aws import preload

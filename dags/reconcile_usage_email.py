@@ -33,7 +33,7 @@ with DAG(
     @task(multiple_outputs=False, execution_timeout=timedelta(minutes=20))
     def drain() -> dict[str, Any]:
         """Write the events in the queue into the ledger, then delete them; return the counts."""
-        from mailonce.workflow.reconciling import reconcile
+        from mailonce.workflow.events.reconciling import reconcile
 
         return reconcile()
 
@@ -41,7 +41,7 @@ with DAG(
     @task
     def alarm(result: dict[str, Any]) -> None:
         """Fail, so that Airflow notifies, if somebody got two mails or messages had to be set aside."""
-        from mailonce.workflow.reconciling import raise_alarm
+        from mailonce.workflow.events.reconciling import raise_alarm
 
         raise_alarm(result)
 

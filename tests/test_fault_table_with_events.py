@@ -25,9 +25,9 @@ from mailonce.protocol import Tools
 from mailonce.providers.ses import SesProvider, one_request
 from mailonce.receipts import ReceiptsInMemory
 from mailonce.states import State
-from mailonce.workflow.draining import Drain
-from mailonce.workflow.event_queue import EventQueue
-from mailonce.workflow.set_aside import SetAside
+from mailonce.workflow.events.draining import Drain
+from mailonce.workflow.events.queue import EventQueue
+from mailonce.workflow.events.set_aside import SetAside
 from sandbox.aws import REGION, LocalAws
 from sandbox.ses import SesStandIn, SqsEvents
 from tests.test_fault_table import DELIVERIES, RECIPIENTS, TABLE, THREADS, ledger
