@@ -180,6 +180,26 @@ def test_a_full_disk_lets_nothing_leave(folder: Path, ledger: MemoryLedger) -> N
     assert deliver(delivery, tools)[0] is Result.SENT
 
 
+def test_what_outlives_its_journal_sends_nothing(folder: Path, ledger: MemoryLedger) -> None:
+    """A thread that goes on after its task was torn down: another process takes its claim for one that never left."""
+    journal, provider = Journal(folder), FakeProvider()
+
+    def reached(step: Step) -> None:
+        if step is Step.CLAIMED:
+            journal.close()
+            assert recover(folder, ledger, young=AT_ONCE) == 1
+            assert deliver(make_delivery(), replace(tools, journal=Journal(folder), reached=lambda _step: None))
+
+    tools = Tools(
+        ledger=ledger, provider=provider, receipts=ReceiptsInMemory(), by="test", journal=journal, reached=reached
+    )  # fmt: skip
+    with pytest.raises(NeverLeft, match="journal is closed"):
+        deliver(make_delivery(), tools)
+    assert len(provider.accepted) == 1
+    (entry,) = ledger.find([make_delivery().key])
+    assert entry.state is State.SENT
+
+
 def test_a_line_that_was_cut_off_hides_none_that_follows() -> None:
     """A disk that was full for a moment: the torn line is no fact, and the next one still is."""
     lines = [b'["journal", "here"]\n', b'["claiming", "k", "t"]\n', b'["leavi', b"\n", b'["leaving", "k", "t"]\n']

@@ -41,6 +41,7 @@ class Journal:
     def __init__(self, directory: Path | None = None) -> None:
         self._open: set[str] = set()
         self._lock = threading.Lock()
+        self._closed = False
         self._file: int | None = None
         self._path: Path | None = None
         if directory is not None and boot_id():
@@ -76,12 +77,17 @@ class Journal:
         self._write_if_possible(DONE, claim.delivery.key, claim.token)
 
     def close(self) -> None:
-        """End the journal. It stays on the disk if the ledger does not know everything that it tells."""
-        if self._file is not None and self._path is not None:
-            if not self._open:
-                self._path.unlink(missing_ok=True)
-            os.close(self._file)  # releases the lock
-            self._file = None
+        """End the journal. It stays on the disk if the ledger does not know everything that it tells.
+
+        From now on nothing may leave: with the lock gone, others conclude from what is not written.
+        """
+        with self._lock:
+            if self._file is not None and self._path is not None:
+                if not self._open:
+                    self._path.unlink(missing_ok=True)
+                os.close(self._file)  # releases the lock
+                self._file = None
+                self._closed = True
 
     def _create(self, path: Path) -> int | None:
         try:
@@ -101,13 +107,17 @@ class Journal:
         return file
 
     def _write(self, *fact: str | None) -> None:
-        if self._file is None:
-            return
         line = _line(*fact)
-        try:
-            written = os.write(self._file, line)
-        except OSError as error:
-            raise NeverLeft(f"the journal cannot be written, so nothing is sent ({error}).") from error
+        # Under the lock: what is written is on the disk before others can get at the file, or it is refused.
+        with self._lock:
+            if self._closed:
+                raise NeverLeft("the task has ended and its journal is closed, so nothing is sent any more.")
+            if self._file is None:
+                return
+            try:
+                written = os.write(self._file, line)
+            except OSError as error:
+                raise NeverLeft(f"the journal cannot be written, so nothing is sent ({error}).") from error
         if written != len(line):
             raise NeverLeft("the journal cannot be written, so nothing is sent (is the disk full?).")
 
