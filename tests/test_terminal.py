@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 
 import pytest
 
 from mailonce import terminal
 from mailonce.delivery import Conclusion
+from mailonce.events import Event, EventKind
 from mailonce.keys import Identity
 from mailonce.states import State
 from mailonce.terminal import output
@@ -96,3 +98,21 @@ def test_what_is_missing_is_said_by_argparse(arguments: list[str]) -> None:
 def test_the_key_of_an_identity_is_the_ledgers() -> None:
     identity = Identity(campaign=CAMPAIGN, period=MONTH, recipient_id="C-1")
     assert identity.key == SENT.key
+
+
+def test_what_became_of_the_mail_is_said(ledger: MemoryLedger, capsys: pytest.CaptureFixture[str]) -> None:
+    at = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
+    ledger.observe(
+        Event(
+            kind=EventKind.BOUNCE,
+            key=SENT.key,
+            message_id="m-1",
+            at=at,
+            address=SENT.message.to,
+            detail="Permanent/General",
+        )  # fmt: skip
+    )
+    assert terminal.main(["status", MONTH]) == 0
+    assert "as far as events tell: 1 BOUNCED" in capsys.readouterr().out
+    assert terminal.main(["show", SENT.key]) == 0
+    assert "BOUNCED 2026-11-01 12:00:00 UTC  Permanent/General" in capsys.readouterr().out

@@ -65,13 +65,16 @@ def _with_ledger(command: Callable[[Ledger, argparse.Namespace, Screen], int]) -
 def _status(ledger: Ledger, options: argparse.Namespace, screen: Screen) -> int:
     entries = list(ledger.of_month(options.campaign, options.period))
     counts = Counter(entry.state.value for entry in entries)
+    fates = Counter(entry.fate.value for entry in entries if entry.fate)
     open_ones = [entry for entry in entries if entry.state not in (State.SENT, State.CANCELLED)]
     if options.json:
-        screen.json({"counts": counts, "not_sent": [_facts(entry) for entry in open_ones]})
+        screen.json({"counts": counts, "fates": fates, "not_sent": [_facts(entry) for entry in open_ones]})
     else:
         screen.say(
             f"{options.campaign} {options.period}: " + (", ".join(f"{n} {s}" for s, n in counts.items()) or "nothing")
         )
+        if fates:
+            screen.say("as far as events tell: " + ", ".join(f"{n} {fate}" for fate, n in fates.items()))
         for entry in open_ones:
             screen.say(
                 f"  {entry.identity.recipient_id:20} {entry.state.value:10} {entry.error or ''}\n{'':33}key {entry.key}"
@@ -120,6 +123,8 @@ def _print_entry(entry: Entry, screen: Screen) -> None:
     )
     if entry.sent_at:
         screen.say(f"  sent {entry.sent_at:%Y-%m-%d %H:%M:%S} UTC as message {entry.message_id or 'unknown'}")
+    if entry.fate:
+        screen.say(f"  {entry.fate.value} {entry.fate_at:%Y-%m-%d %H:%M:%S} UTC  {entry.fate_detail or ''}".rstrip())
     for duplicate in entry.duplicate_message_ids:
         screen.say(f"  DUPLICATE: also accepted as message {duplicate}")
     if entry.error:
