@@ -110,7 +110,7 @@ def test_what_became_of_the_mail_is_said(ledger: MemoryLedger, capsys: pytest.Ca
             at=at,
             address=SENT.message.to,
             detail="Permanent/General",
-        )  # fmt: skip
+        )
     )
     assert terminal.main(["status", MONTH]) == 0
     assert "as far as events tell: 1 BOUNCED" in capsys.readouterr().out
