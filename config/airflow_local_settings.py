@@ -17,8 +17,8 @@ import mailonce.ledgers.dynamodb
 import mailonce.ledgers.postgres
 import mailonce.operators.ses
 import mailonce.workflow.delivering
-import mailonce.workflow.planning
 import mailonce.workflow.events.reconciling
+import mailonce.workflow.planning
 import mailonce.workflow.report
 from mailonce.messages.templates import money
 from mailonce.workflow.aws import preload

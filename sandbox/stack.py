@@ -1,4 +1,7 @@
-"""Everything at once: PostgreSQL with sample usage, the SES stand-in with a queue of its events, and Airflow."""
+"""Everything at once: PostgreSQL with sample usage, the SES stand-in with a queue of its events, and Airflow.
+
+Airflow runs its tasks itself (LocalExecutor), or has Celery workers and a broker for them.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from typing_extensions import Self
 
 from sandbox.airflow_stack import AirflowStack
 from sandbox.aws import ACCESS_KEY, REGION, SECRET_KEY, LocalAws
+from sandbox.broker import EmbeddedBroker
+from sandbox.celery_workers import CeleryWorkers, celery_settings
 from sandbox.postgres import EmbeddedPostgres
 from sandbox.sample_usage import create_sample_usage
 from sandbox.ses import SesStandIn, SqsEvents
@@ -29,6 +34,7 @@ class Sandbox:
     :param directory: keeps the databases, the mails and Airflow's home; used again, it goes on where it stopped.
     :param airflow_port: :param mailbox_port: 0 takes a free one.
     :param settings: environment variables that win over those made here.
+    :param celery_workers: so many workers behind a broker run the tasks, each two at once; 0: the scheduler runs them.
     Airflow asks for no password: it listens to this machine only.
     """
 
@@ -39,6 +45,7 @@ class Sandbox:
         airflow_port: int | None = None,
         mailbox_port: int = 0,
         settings: Mapping[str, str] | None = None,
+        celery_workers: int = 0,
     ) -> None:
         self.directory = directory
         self._airflow_port = airflow_port
@@ -50,6 +57,9 @@ class Sandbox:
         self.queue_url = ""
         self.ses: SesStandIn
         self.airflow: AirflowStack
+        self._number_of_workers = celery_workers
+        self.broker = EmbeddedBroker(directory / "broker")
+        self.workers: CeleryWorkers
 
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -69,15 +79,21 @@ class Sandbox:
                 self.postgres.create_database(name)
             with psycopg.connect(self.postgres.dsn("usage")) as connection:
                 create_sample_usage(connection, date.today(), psycopg.paramstyle)  # noqa: DTZ011 - the reader's day
+            distributed = celery_settings(self.broker, self.postgres) if self._number_of_workers else {}
             self.airflow = AirflowStack(
                 self.directory / "airflow",
                 self.postgres,
                 ROOT / "dags",
                 ROOT / "plugins",
-                self.environment(),
+                distributed | self.environment(),
                 self._airflow_port,
             )
+            if distributed:
+                exits.enter_context(self.broker)
             exits.enter_context(self.airflow)
+            if distributed:
+                self.workers = CeleryWorkers(self.airflow, self.broker, self._number_of_workers)
+                exits.enter_context(self.workers)
             self._exits = exits.pop_all()
         return self
 
