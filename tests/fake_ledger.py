@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TypeVar
@@ -13,8 +13,9 @@ from mailonce.errors import LedgerUnavailable, LedgerUnusable
 from mailonce.events import Event
 from mailonce.findings import Finding, Severity
 from mailonce.keys import Identity
+from mailonce.ledgers.base import Concluded
 from mailonce.states import State, may_follow
-from tests.fake_stores import MemoryEpoch, MemorySuppressions
+from tests.fake_stores import MemoryEpoch, MemoryRates, MemorySuppressions
 
 FINISHED = (State.SENT, State.REJECTED, State.CANCELLED)
 Answer = TypeVar("Answer")
@@ -56,6 +57,7 @@ class MemoryLedger:
         self.patience_given: timedelta | None = None
         self.suppressions = MemorySuppressions(self._now, self._call)
         self.epoch = MemoryEpoch(self._now, self._call)
+        self.rate = MemoryRates(self._now, self._call)
         self.findings = [Finding(severity=Severity.OK, check="ledger", found="in memory")]
 
     def claim(self, claim: Claim) -> Entry:
@@ -66,6 +68,15 @@ class MemoryLedger:
     ) -> Entry | None:
         self.patience_given = patience
         return self._call("conclude", lambda: self._conclude(key, token, conclusion))
+
+    def claim_many(self, claims: Sequence[Claim]) -> list[Entry]:
+        return self._call("claim many", lambda: [self._claim(claim) for claim in claims])
+
+    def conclude_many(
+        self, conclusions: Sequence[Concluded], *, patience: timedelta | None = None
+    ) -> list[Entry | None]:
+        self.patience_given = patience
+        return self._call("conclude many", lambda: [self._conclude(*concluded) for concluded in conclusions])
 
     def witness(self, receipt: Receipt, delivery: Delivery | None = None) -> Entry | None:
         return self._call("witness", lambda: self._witness(receipt, delivery))

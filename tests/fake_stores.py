@@ -1,4 +1,4 @@
-"""The suppressions and the epoch of the ledger in memory."""
+"""The suppressions, the epoch and the timetables of the ledger in memory."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from mailonce.epoch import Epoch
+from mailonce.rate import Reservation, Timetable
 from mailonce.suppression import Suppression, normal
 
 Call = Callable[[str, Callable[[], Any]], Any]
@@ -98,3 +99,41 @@ class MemoryEpoch:
     def _change(self, **changes: Any) -> Epoch:
         self._epoch = replace(self._epoch, **{"here": self.here, "read_at": self._now(), **changes})
         return self._epoch
+
+
+class MemoryRates:
+    """Meets :class:`mailonce.ledgers.base.RateStore`."""
+
+    def __init__(self, now: Callable[[], datetime], call: Call) -> None:
+        self._now = now
+        self._call = call
+        self.timetables: dict[str, Timetable] = {}
+
+    def reserve(self, account: str, slots: int) -> Reservation | None:
+        return self._call("rate.reserve", lambda: self._reserve(account, slots))
+
+    def throttled(self, account: str) -> None:
+        def work() -> None:
+            if account in self.timetables:
+                self.timetables[account] = self.timetables[account].throttled(self._now())
+
+        self._call("rate.throttled", work)
+
+    def limit(self, account: str, maximum: float) -> None:
+        def work() -> None:
+            known = self.timetables.get(account)
+            if known is None:
+                self.timetables[account] = Timetable.new(maximum, self._now())
+            elif known.maximum != maximum:
+                self.timetables[account] = known.limited(maximum, self._now())
+
+        self._call("rate.limit", work)
+
+    def _reserve(self, account: str, slots: int) -> Reservation | None:
+        before, now = self.timetables.get(account), self._now()
+        if before is None:
+            return None
+        after = self.timetables[account] = before.reserved(slots, now)
+        starts_at = max(now, before.free_from)
+        spacing = (after.free_from - starts_at) / slots
+        return Reservation(wait=(starts_at - now).total_seconds(), spacing=spacing.total_seconds())

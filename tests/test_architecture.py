@@ -13,7 +13,7 @@ import pytest
 PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
 MODULES = sorted((PLUGINS / "mailonce").rglob("*.py"))
 CORE = ("protocol", "ledgers", "providers", "messages", "keys", "states", "delivery", "errors", "batch", "period",
-        "clock", "receipts")  # fmt: skip
+        "clock", "receipts", "pace", "rate")  # fmt: skip
 """What knows nothing of Airflow, so that it can be used, tested and understood without."""
 
 MOST_LINES = 300
@@ -62,7 +62,9 @@ def test_the_core_knows_nothing_of_airflow(module: Path) -> None:
     assert not [name for name in imports(module) for stranger in strangers if belongs_to(name, stranger)]
 
 
-@pytest.mark.parametrize("name", ["protocol", "batch", "delivery", "states", "errors", "receipts", "keys"])
+@pytest.mark.parametrize(
+    "name", ["protocol", "batch", "pace", "rate", "delivery", "states", "errors", "receipts", "keys"]
+)
 def test_the_protocol_knows_no_provider_and_no_database(name: str) -> None:
     strangers = ("boto3", "botocore", "psycopg", "psycopg_pool", "sqlite3", "jinja2", "mailonce.ledgers.postgres",
                  "mailonce.ledgers.dynamodb", "mailonce.providers.ses", "mailonce.providers.ses_failures")  # fmt: skip

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 
 from mailonce import batch
 from mailonce.batch import deliver_all
-from mailonce.delivery import Delivery
+from mailonce.delivery import Decision, Delivery
 from mailonce.errors import BatchIncomplete, InDoubt, InvalidInput, MailonceError, Rejected, RunBlocked, Throttled
 from mailonce.messages.message import Message
+from mailonce.pace import Pace
 from mailonce.protocol import Result, Tools
 from mailonce.providers.base import Departure
 from mailonce.receipts import ReceiptsInMemory
+from mailonce.states import State
 from tests.fake_ledger import MemoryLedger
 from tests.fakes import make_delivery
 
@@ -52,8 +56,13 @@ def provider() -> Provider:
 
 
 @pytest.fixture
-def tools(provider: Provider) -> Tools:
-    return Tools(ledger=MemoryLedger(), provider=provider, receipts=ReceiptsInMemory(), by="test")
+def ledger() -> MemoryLedger:
+    return MemoryLedger()
+
+
+@pytest.fixture
+def tools(ledger: MemoryLedger, provider: Provider) -> Tools:
+    return Tools(ledger=ledger, provider=provider, receipts=ReceiptsInMemory(), by="test")
 
 
 def makers(*recipients: str) -> list[Callable[[], Delivery]]:
@@ -132,6 +141,73 @@ def test_what_nobody_foresaw_is_not_taken_for_a_recipients_trouble(tools: Tools)
 
 def test_an_empty_batch_is_done(tools: Tools) -> None:
     assert deliver_all([], tools, concurrency=4).done == 0
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_who_has_the_mail_is_looked_up_and_claimed_by_nobody(
+    tools: Tools, ledger: MemoryLedger, caplog: pytest.LogCaptureFixture, concurrency: int
+) -> None:
+    recipients = [f"fine-{number}" for number in range(2 * batch.PAGE + 5)]
+    deliver_all(makers(*recipients[:-3]), tools, concurrency=concurrency)
+    ledger.calls.clear()
+    with caplog.at_level(logging.INFO, logger="mailonce.protocol"):
+        tally = deliver_all(makers(*recipients), tools, concurrency=concurrency)
+    assert tally.results == {Result.ALREADY_SENT: len(recipients) - 3, Result.SENT: 3}
+    assert Counter(ledger.calls) == {"find": 3, "claim": 3, "conclude": 3}
+    assert caplog.text.count("nothing sent: already sent on") == len(recipients) - 3
+
+
+def test_cancelled_and_changed_are_told_apart_without_a_claim(tools: Tools, ledger: MemoryLedger) -> None:
+    deliver_all(makers("fine-1", "fine-2"), tools)
+    with pytest.raises(BatchIncomplete):
+        deliver_all(makers("rejected-1", "fine-1"), tools)
+    key = make_delivery("rejected-1").key
+    ledger.decide(key, Decision(state=State.CANCELLED, by="support", reason="asked for"))
+    ledger.calls.clear()
+    changed = [lambda: make_delivery("fine-1", text="You used 4 units."), *makers("fine-2", "rejected-1")]
+    results = deliver_all(changed, tools).results
+    assert results == {Result.CONTENT_CHANGED: 1, Result.ALREADY_SENT: 1, Result.CANCELLED: 1}
+    assert ledger.calls == ["find"]
+
+
+def test_one_alone_is_claimed_without_a_look_unless_it_would_have_to_wait_its_turn(
+    tools: Tools, ledger: MemoryLedger
+) -> None:
+    deliver_all(makers("fine-1"), tools)
+    assert ledger.calls == ["claim", "conclude"]
+    ledger.rate.limit("account", 1)
+    ledger.calls.clear()
+    governed = replace(tools, pace=Pace(ledger.rate, "account"))
+    assert deliver_all(makers("fine-1"), governed).results == {Result.ALREADY_SENT: 1}
+    assert deliver_all(makers("fine-2"), governed).results == {Result.SENT: 1}
+    assert ledger.calls == ["find", "find", "rate.reserve", "claim", "conclude"]
+
+
+def test_throttled_mails_are_tried_again_each_time_when_their_turn_comes(
+    tools: Tools, ledger: MemoryLedger, provider: Provider
+) -> None:
+    ledger.rate.limit("account", 200)
+    with pytest.raises(BatchIncomplete) as caught:
+        deliver_all(makers("throttled-1", "fine-1"), replace(tools, pace=Pace(ledger.rate, "account")), concurrency=2)
+    assert [type(error) for error in caught.value.errors] == [Throttled]
+    assert provider.asked == {"throttled-1": batch.TRIES, "fine-1": 1}
+    assert 0.1 <= ledger.rate.timetables["account"].share <= 0.8
+    (entry,) = ledger.find([make_delivery("throttled-1").key])
+    assert entry.state is State.RELEASED
+    with pytest.raises(Throttled):
+        deliver_all(makers("throttled-2"), tools)
+    assert provider.asked["throttled-2"] == 1, "Airflow's retries wait without a worker"
+
+
+def test_a_stopped_batch_lets_nobody_wait_for_its_turn(tools: Tools, ledger: MemoryLedger, provider: Provider) -> None:
+    ledger.rate.limit("account", 0.1)
+    provider.trouble["blocked"] = RunBlocked("sending is paused")
+    recipients = ["blocked-0", *[f"fine-{number}" for number in range(50)]]
+    begun = time.monotonic()
+    with pytest.raises(BatchIncomplete):
+        deliver_all(makers(*recipients), replace(tools, pace=Pace(ledger.rate, "account")), concurrency=8)
+    assert time.monotonic() - begun < 5
+    assert provider.asked == {"blocked-0": 1}
 
 
 def test_progress_is_said_while_it_runs(

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
+from queue import SimpleQueue
+from typing import TypeVar
 
 from mailonce.delivery import Delivery, Entry
-from mailonce.errors import BatchIncomplete, InvalidInput, MailonceError, NotDelivered, RunBlocked
-from mailonce.protocol import Result, Tools, deliver
+from mailonce.errors import BatchIncomplete, InvalidInput, MailonceError, NotDelivered, RunBlocked, Throttled
+from mailonce.protocol import Result, Tools, deliver, replay
+from mailonce.states import State
 
 log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 5.0
 """How often a batch says how far it is."""
+
+PAGE = 100
+"""So many keys are one question to the ledger: who has their mail already."""
+
+TRIES = 4
+"""How often a mail that the provider throttles is tried in a batch, each time when its turn comes. One that is alone is
+left to Airflow's retries: its task has nothing else to do meanwhile."""
 
 
 @dataclass
@@ -34,23 +46,42 @@ class Tally:
         return self.results.total() + len(self.errors)
 
 
-def deliver_all(makers: Sequence[Callable[[], Delivery]], tools: Tools, *, concurrency: int = 1) -> Tally:
+Outcome = tuple[Result, Entry] | MailonceError
+Maker = Callable[[], Delivery]
+Item = TypeVar("Item")
+
+
+def deliver_all(makers: Sequence[Maker], tools: Tools, *, concurrency: int = 1) -> Tally:
     """Deliver every mail at most once, several side by side.
 
     One recipient's trouble never stops the others; only what would hit everybody does
     (:class:`mailonce.errors.RunBlocked`), and then nothing further is claimed.
 
-    :param makers: each returns one delivery, or raises InvalidInput; called just before it is needed.
+    The ledger is asked first who has their mail already: they need no claim and no turn in the pace. Only a mail that is
+    alone and need not wait for its turn is claimed without a look.
+
+    :param makers: each returns one delivery, or raises InvalidInput; called shortly before it is needed.
     :param concurrency: how many at once.
     :return: how each ended.
     :raises mailonce.errors.BatchIncomplete: some are not done; of one delivery alone, its own error.
     """
     tally = Tally()
+    look = len(makers) > 1 or tools.pace.governed
+    found = _looked_up(makers, tools) if look else (_made(maker) for maker in makers)
+    attempt = partial(_attempt, tools=tools, tries=TRIES if len(makers) > 1 else 1)
     if concurrency == 1 or len(makers) == 1:
-        _collect((_attempt(maker, tools) for maker in makers), tally, len(makers))
+        outcomes = (attempt(each) if isinstance(each, Delivery) else each for each in found)
+        _collect(outcomes, tally, len(makers))
     else:
-        with ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="mailonce") as pool:
-            _collect(_side_by_side(pool, makers, tools, concurrency), tally, len(makers))
+        with (
+            ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="mailonce") as pool,
+            closing(_side_by_side(pool, found, attempt, concurrency)) as side_by_side,
+        ):
+            try:
+                _collect(side_by_side, tally, len(makers))
+            finally:
+                if tally.done < len(makers):
+                    tools.pace.stop()
     if skipped := len(makers) - tally.done:
         log.error("%d of %d recipients were not tried: the run is blocked", skipped, len(makers))
     if tally.errors:
@@ -58,32 +89,103 @@ def deliver_all(makers: Sequence[Callable[[], Delivery]], tools: Tools, *, concu
     return tally
 
 
-Outcome = tuple[Result, Entry] | MailonceError
+def _looked_up(makers: Sequence[Maker], tools: Tools) -> Iterator[Delivery | Outcome]:
+    """Yield for each recipient the delivery, or how it ended if it need not be made: a page at a time, and the next page
+    is made while this one is delivered.
+    """
+    pages = [makers[start : start + PAGE] for start in range(0, len(makers), PAGE)]
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="mailonce-look") as ahead:
+        coming: Future[Sequence[Delivery | Outcome]] | None = None
+        for page in [*pages, None]:
+            here, coming = coming, ahead.submit(_look, page, tools) if page else None
+            yield from here.result() if here else ()
 
 
-def _attempt(maker: Callable[[], Delivery], tools: Tools) -> Outcome:
+def _look(makers: Sequence[Maker], tools: Tools) -> Sequence[Delivery | Outcome]:
+    made = [_made(maker) for maker in makers]
+    entries = {entry.key: entry for entry in tools.ledger.find(_keys(made))}
+    return [_done(each, entries.get(each.key)) if isinstance(each, Delivery) else each for each in made]
+
+
+def _made(maker: Maker) -> Delivery | InvalidInput:
     try:
-        return deliver(maker(), tools)
-    except (NotDelivered, InvalidInput) as error:
+        return maker()
+    except InvalidInput as error:
         return error
 
 
+def _keys(made: Iterable[Delivery | Outcome]) -> list[str]:
+    return [each.key for each in made if isinstance(each, Delivery)]
+
+
+def _done(delivery: Delivery, entry: Entry | None) -> Delivery | Outcome:
+    if entry and entry.state in (State.SENT, State.CANCELLED):
+        return replay(delivery, entry), entry
+    return delivery
+
+
+def _attempt(delivery: Delivery, tools: Tools, tries: int) -> Outcome:
+    for _ in range(tries):
+        try:
+            return deliver(delivery, tools)
+        except Throttled as error:
+            outcome = error
+            tools.pace.throttled()
+        except (NotDelivered, InvalidInput) as error:
+            return error
+    return outcome
+
+
 def _side_by_side(
-    pool: ThreadPoolExecutor, makers: Sequence[Callable[[], Delivery]], tools: Tools, concurrency: int
-) -> Iterator[Outcome]:
-    """Yield outcomes as they come; never hand the pool more than it works on, so that stopping means stopping."""
-    waiting = iter(makers)
-    running: set[Future[Outcome]] = {pool.submit(_attempt, maker, tools) for maker in islice(waiting, concurrency)}
+    pool: ThreadPoolExecutor,
+    found: Iterable[Delivery | Outcome],
+    attempt: Callable[[Delivery], Outcome],
+    concurrency: int,
+) -> Generator[Outcome, None, None]:
+    """Yield outcomes as they come. Each thread takes the next one when it is free, so that stopping means stopping."""
+    waiting = _Shared(found)
+    told: SimpleQueue[Outcome | Future[None]] = SimpleQueue()
+
+    def work() -> None:
+        for each in waiting:
+            outcome = attempt(each) if isinstance(each, Delivery) else each
+            if isinstance(outcome, RunBlocked):
+                waiting.stop()  # at once, and not when the news has been read
+            told.put(outcome)
+
     try:
-        while running:
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield future.result()
-            running |= {pool.submit(_attempt, maker, tools) for maker in islice(waiting, len(finished))}
+        for _ in range(concurrency):
+            pool.submit(work).add_done_callback(told.put)
+        working = concurrency
+        while working:
+            news = told.get()
+            if isinstance(news, Future):
+                news.result()  # raises what ended the thread before its time
+                working -= 1
+            else:
+                yield news
     finally:
         # Stopped early (a blocked run, a killed task): what is on the wire still gets its outcome written down.
-        for future in running:
-            future.cancel()
+        waiting.stop()
+
+
+class _Shared(Iterator[Item]):
+    """What several threads take from, one at a time, until it is stopped."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._items = iter(items)
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def __next__(self) -> Item:
+        with self._lock:
+            if self._stopped:
+                raise StopIteration
+            return next(self._items)
+
+    def stop(self) -> None:
+        """Give nothing out any more."""
+        self._stopped = True
 
 
 def _collect(outcomes: Iterable[Outcome], tally: Tally, total: int) -> None:

@@ -10,6 +10,8 @@
     │   │   ├── Throttled            the provider asks for a slower pace
     │   │   └── RunBlocked           nobody's mail can be sent now: paused, suspended, no permission, …
     │   │       └── DailyQuotaExceeded
+    │   │           └── AwaitingQuota    the same, where the rest is to follow by itself on the next days
+    │   │       └── LedgerForgot       the ledger was brought back, copied or made anew: a person must look
     │   ├── Rejected               the provider refuses this recipient or this mail for good (REJECTED)
     │   ├── InDoubt                accepted or not, nobody knows: held, never sent again by itself (IN_DOUBT)
     │   │   └── AwaitingProof        the same, while something may still decide it without anybody's help
@@ -105,6 +107,18 @@ class DailyQuotaExceeded(RunBlocked):
     """The account's quota of mails in 24 hours is used up."""
 
     safe_next = "Nothing was sent. Clear the failed tasks once the quota is free again (it is a moving 24-hour window)."
+
+
+class AwaitingQuota(DailyQuotaExceeded):
+    """The account's quota of mails in 24 hours is used up, and the run is to go on by itself when it is free again."""
+
+    safe_next = "Nothing was sent, and nothing is to do: the missing mails follow by themselves when the quota is free."
+
+
+class LedgerForgot(RunBlocked):
+    """The ledger knows less than it did: it was brought back from a backup, copied, or made anew."""
+
+    safe_next = "Nothing more is sent for this month, and clearing is safe, until a person has looked and decided."
 
 
 class Rejected(NotDelivered):

@@ -39,6 +39,7 @@ from mailonce.doubt import DoubtRules, Outlook
 from mailonce.errors import AwaitingProof, InDoubt, InFlight, LedgerError, NeverLeft, NotDelivered, NotSent, Rejected
 from mailonce.journal import Journal
 from mailonce.ledgers.base import Ledger
+from mailonce.pace import Pace
 from mailonce.providers.base import Provider
 from mailonce.receipts import ReceiptStore
 from mailonce.states import State
@@ -71,7 +72,7 @@ class Tools:
 
     :param by: who delivers, for people: Dag run, task, try, process.
     :param journal: what tells those who come after this process's death how far it was.
-    :param doubt: what becomes of mails in doubt.
+    :param pace: when each mail may leave. :param doubt: what becomes of mails in doubt.
     :param events_drained_at: up to when the provider's events are in the ledger; asked only where it matters.
     :param unrecorded: receipts whose rows the ledger has lost: see :func:`record_kept_receipts`.
     :param reached: called at each :class:`Step`.
@@ -83,6 +84,7 @@ class Tools:
     by: str
     timing: Timing = field(default_factory=Timing)
     journal: Journal = field(default_factory=Journal)
+    pace: Pace = field(default_factory=Pace)
     doubt: DoubtRules = field(default_factory=DoubtRules)
     events_drained_at: Callable[[], datetime | None] = lambda: None
     unrecorded: Mapping[str, Receipt] = field(default_factory=dict)
@@ -129,6 +131,7 @@ def deliver(delivery: Delivery, tools: Tools) -> tuple[Result, Entry]:
         tools.ledger.witness(receipt, delivery)
         tools.receipts.forget(receipt)
     while True:
+        tools.pace.wait()
         tools.reached(Step.BEFORE_CLAIM)
         claim = Claim(delivery=delivery, timing=tools.timing, by=tools.by)
         # Started before the claim is written, so that it can only run out early, whatever the claim's answer took.
@@ -141,7 +144,7 @@ def deliver(delivery: Delivery, tools: Tools) -> tuple[Result, Entry]:
         tools.journal.done(claim)
         match choice:
             case Choice.REPLAY:
-                return _replay(delivery, entry), entry
+                return replay(delivery, entry), entry
             case Choice.WAIT:
                 raise InFlight(f"being sent right now by {entry.claimed_by}", **_names(delivery))
             case Choice.DOUBT:
@@ -205,9 +208,7 @@ def _proved(failure: NotDelivered) -> State:
     """Return the state that a failure proves; anything that proves nothing is in doubt."""
     if isinstance(failure, NotSent):
         return State.RELEASED
-    if isinstance(failure, Rejected):
-        return State.REJECTED
-    return State.IN_DOUBT
+    return State.REJECTED if isinstance(failure, Rejected) else State.IN_DOUBT
 
 
 def _conclude(claim: Claim, conclusion: Conclusion, tools: Tools) -> Entry | None:
@@ -259,14 +260,15 @@ def record_kept_receipts(tools: Tools) -> Mapping[str, Receipt]:
     return unrecorded
 
 
-def _replay(delivery: Delivery, entry: Entry) -> Result:
-    """Say why nothing was sent."""
+def replay(delivery: Delivery, entry: Entry) -> Result:
+    """Say why nothing was sent. :param entry: SENT or CANCELLED."""
     who, key = delivery.identity.recipient_id, delivery.key[:12]
     if entry.state is State.CANCELLED:
         log.info("%s: nothing sent: cancelled by a person [key %s…]", who, key)
         return Result.CANCELLED
     when = f"{entry.sent_at:%Y-%m-%d %H:%M} UTC" if entry.sent_at else "an unknown day"
-    if entry.fingerprint == delivery.message.fingerprint:
+    # A row that an event made anew after a loss does not know what its mail said.
+    if entry.fingerprint in ("", delivery.message.fingerprint):
         log.info("%s: nothing sent: already sent on %s as message %s [key %s…]", who, when, entry.message_id, key)
         return Result.ALREADY_SENT
     log.warning(
@@ -281,9 +283,7 @@ def _resend_or_raise(delivery: Delivery, entry: Entry, tools: Tools) -> None:
     drained_at = tools.events_drained_at() if entry.settled else None
     if tools.doubt.outlook(entry, drained_at) is not Outlook.RESEND:
         raise _in_doubt(delivery, entry, tools)
-    reason = (
-        f"setting in_doubt = resend: settled, and no proof of acceptance came. Odds: {tools.doubt.odds(drained_at)}"
-    )
+    reason = f"setting in_doubt = resend: settled, no proof of acceptance came. Odds: {tools.doubt.odds(drained_at)}"
     tools.ledger.decide(delivery.key, Decision(state=State.RELEASED, by=tools.by, reason=reason, token=entry.token))
 
 

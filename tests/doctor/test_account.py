@@ -39,8 +39,8 @@ def test_a_healthy_account_has_nothing_to_mend(install: Install, ses: SesStandIn
     ("qualities", "found"),
     [
         ({}, Account(max_send_rate=10_000, left_today=None)),
-        ({"rate": 14, "max_24_hour_send": 200}, Account(max_send_rate=14, left_today=200)),
-        ({"max_24_hour_send": 0}, Account(max_send_rate=10_000, left_today=0)),
+        ({"rate": 14, "max_24_hour_send": 200}, Account(max_send_rate=14, daily_quota=200, left_today=200)),
+        ({"max_24_hour_send": 0}, Account(max_send_rate=10_000, daily_quota=0, left_today=0)),
     ],
 )
 def test_what_the_account_may_send(install: Install, qualities: dict[str, Any], found: Account) -> None:

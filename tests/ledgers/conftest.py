@@ -13,6 +13,7 @@ import pytest
 
 from mailonce.ledgers.base import Ledger
 from mailonce.ledgers.dynamodb import DynamoDBLedger
+from mailonce.ledgers.grouped import GroupedLedger
 from mailonce.ledgers.postgres import PostgresLedger
 from sandbox.aws import LocalAws
 from sandbox.postgres import EmbeddedPostgres
@@ -58,20 +59,23 @@ def table() -> str:
         "memory",
         pytest.param("postgres", marks=pytest.mark.postgres),
         pytest.param("dynamodb", marks=pytest.mark.dynamodb),
+        "memory, grouped",
+        pytest.param("postgres, grouped", marks=pytest.mark.postgres),
     ]
 )
 def make_ledger(request: pytest.FixtureRequest, table: str) -> Iterator[MakeLedger]:
+    kind, _, in_groups = request.param.partition(", ")
     with ExitStack() as opened:
-        if request.param == "memory":
+        if kind == "memory":
             shared = MemoryLedger()
-            yield lambda: shared
-        elif request.param == "postgres":
+            yield lambda: GroupedLedger(shared) if in_groups else shared
+        elif kind == "postgres":
             server = request.getfixturevalue("postgres_server")
 
             def postgres() -> Ledger:
                 ledger = PostgresLedger(server.dsn("ledgers"), table=table, connections=THREADS)
                 opened.callback(ledger.close)
-                return ledger
+                return GroupedLedger(ledger) if in_groups else ledger
 
             yield postgres
         else:

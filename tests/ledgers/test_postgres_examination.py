@@ -148,7 +148,7 @@ def test_a_constraint_that_does_not_hold_for_every_row_is_found(place: Place, ho
     assert "VALIDATE CONSTRAINT state_is_known" in finding.remedy
 
 
-@pytest.mark.parametrize("each", ["table", "suppressions", "epoch"])
+@pytest.mark.parametrize("each", ["table", "suppressions", "epoch", "rates"])
 def test_a_missing_privilege_is_said(place: Place, sender: str, each: str) -> None:
     place.run(f"REVOKE INSERT, UPDATE ON {{{each}}} FROM {{sender}}")
     finding = place.trouble(sender)

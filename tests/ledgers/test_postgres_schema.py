@@ -90,6 +90,9 @@ def test_a_role_that_may_create_nothing_is_enough_once_the_tables_are_there(
         assert sender.epoch.advance().runs == 1
         assert sender.epoch.read().home == ledger.epoch.read().home
         sender.epoch.adopt(by="support", reason="restored")
+        sender.rate.limit("account", 10)
+        sender.rate.throttled("account")
+        assert sender.rate.reserve("account", 3)
     finally:
         sender.close()
 
@@ -105,6 +108,7 @@ USES: dict[str, Callable[[PostgresLedger], object]] = {
     "observe": use,
     "suppressions": lambda ledger: list(ledger.suppressions.all()),
     "epoch": lambda ledger: ledger.epoch.read(),
+    "rate": lambda ledger: ledger.rate.reserve("account", 1),
 }
 
 
@@ -173,6 +177,11 @@ def test_a_role_that_may_not_bring_them_up_to_date_says_so(
         ("a_lifting_has_an_author_and_a_reason", "suppressions", {"lifted_at": "now", "lifted_by": "me"}),
         ("a_lifting_has_an_author_and_a_reason", "suppressions", {"lift_reason": "mended"}),
         ("there_is_one", "epoch", {"single": False}),
+        ("a_rate_is_above_nothing", "rates", {"maximum": 0}),
+        ("a_rate_is_above_nothing", "rates", {"maximum": "infinity"}),
+        ("a_rate_is_above_nothing", "rates", {"maximum": "nan"}),
+        ("a_share_is_a_part_of_the_whole", "rates", {"share": 0}),
+        ("a_share_is_a_part_of_the_whole", "rates", {"share": 1.1}),
     ],
 )
 def test_the_other_tables_refuse_wrong_rows_too(
@@ -184,6 +193,7 @@ def test_the_other_tables_refuse_wrong_rows_too(
             "token": "00000000-0000-4000-8000-000000000000",
         },
         "epoch": {"id": "00000000-0000-4000-8000-000000000000", "home_database": 1, "home_deliveries": 1},
+        "rates": {"account": "a", "maximum": 10},
     }  # fmt: skip
     values = whole[suffix] | row
     statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(

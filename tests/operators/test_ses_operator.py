@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +15,18 @@ import boto3
 import pytest
 
 from mailonce import IdempotentSesOperator
-from mailonce.errors import BatchIncomplete, InDoubt, InFlight, InvalidInput, Rejected, RunBlocked, Throttled
+from mailonce.batch import TRIES
+from mailonce.errors import (
+    AwaitingQuota,
+    BatchIncomplete,
+    DailyQuotaExceeded,
+    InDoubt,
+    InFlight,
+    InvalidInput,
+    Rejected,
+    RunBlocked,
+    Throttled,
+)
 from mailonce.states import State
 from mailonce.workflow.connections import open_ledger
 from mailonce.workflow.settings import Settings
@@ -151,10 +163,13 @@ class TestBatch:
         assert run(recipients=rows[5:] + rows[:5]) == {"already sent": 20}
         assert Counter(mail.recipients[0] for mail in ses.mails) == {each["email"]: 1 for each in rows}
 
-    def test_one_recipient_s_trouble_stops_no_other(self, run: Run, ses: SesStandIn) -> None:
+    def test_one_recipient_s_trouble_stops_no_other(
+        self, run: Run, ses: SesStandIn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW__MAILONCE__MAX_SEND_RATE", "500")
         rows = [row(name) for name in ("good", "slow", "refused", "lost", "last")]
         rows[1:1] = [row("invalid", email="nobody"), row("null", units=None), {"email": "a@b.co"}]
-        ses.behave("slow@example.com", [Behaviour.THROTTLE])
+        ses.behave("slow@example.com", [Behaviour.THROTTLE] * TRIES)
         ses.behave("refused@example.com", [Behaviour.REJECT])
         ses.behave("lost@example.com", [Behaviour.ACCEPT_THEN_RESET])
         with pytest.raises(BatchIncomplete, match=r"^6 of 8 recipients are unresolved") as caught:
@@ -173,7 +188,7 @@ class TestBatch:
         with pytest.raises(BatchIncomplete, match=r"^3 of 8 recipients are unresolved"):
             run(recipients=rows)
         assert Counter(request.recipient.partition("@")[0] for request in ses.requests) == {
-            "good": 1, "last": 1, "slow": 2, "refused": 1, "lost": 1, "invalid": 1, "null": 1,
+            "good": 1, "last": 1, "slow": TRIES + 1, "refused": 1, "lost": 1, "invalid": 1, "null": 1,
         }  # fmt: skip
 
     def test_a_blocked_run_stops_claiming(self, run: Run, ses: SesStandIn) -> None:
@@ -182,6 +197,38 @@ class TestBatch:
             run(recipients=[row(f"C-{number}") for number in range(50)], concurrency=2)
         assert len(ses.requests) <= 4
         assert len(entries()) <= 4
+
+    def test_throttled_mails_are_tried_again_in_the_same_task(self, run: Run, ses: SesStandIn) -> None:
+        ses.behave("*", [Behaviour.THROTTLE] * 2)
+        rows = [row(f"C-{number}") for number in range(10)]
+        assert run(recipients=rows) == {"sent": 10}
+
+    @pytest.mark.parametrize(("spread", "kind"), [("false", DailyQuotaExceeded), ("true", AwaitingQuota)])
+    def test_a_used_up_quota_ends_the_task_or_is_waited_for(
+        self, run: Run, ses: SesStandIn, monkeypatch: pytest.MonkeyPatch, spread: str, kind: type[Exception]
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW__MAILONCE__SPREAD_OVER_DAYS", spread)
+        ses.limits.max_24_hour_send = 5
+        rows = [row(f"C-{number}") for number in range(9)]
+        with pytest.raises(BatchIncomplete) as caught:
+            run(recipients=[*rows, row("null", units=None)], concurrency=1)
+        assert [type(each) for each in caught.value.errors] == [kind]
+        assert caught.value.total == 10
+        with pytest.raises(kind, match="C-8: the daily quota is used up"):
+            run(recipient=rows[8])
+        ses.limits.max_24_hour_send = -1
+        assert run(recipients=rows) == {"already sent": 5, "sent": 4}
+
+    def test_the_setting_governs_the_pace(self, run: Run, ses: SesStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW__MAILONCE__MAX_SEND_RATE", "20")
+        rows = [row(f"C-{number}") for number in range(21)]
+        begun = time.monotonic()
+        assert run(recipients=rows) == {"sent": 21}
+        assert time.monotonic() - begun >= 1
+        begun = time.monotonic()
+        assert run(recipients=rows) == {"already sent": 21}
+        assert run(recipient=rows[0])["already sent"] == 1
+        assert time.monotonic() - begun < 1, "what need not be sent is not paced"
 
     def test_nobody_is_no_error(self, run: Run, ses: SesStandIn) -> None:
         assert run(recipients=[]) == {}

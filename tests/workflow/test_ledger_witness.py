@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mailonce.errors import RunBlocked
+from mailonce.errors import LedgerForgot
 from mailonce.findings import Severity
 from mailonce.workflow import ledger_witness
 from mailonce.workflow.ledger_witness import adopt, check, refuse_forgetful, remember
@@ -87,7 +87,7 @@ def test_a_cleared_task_mails_nobody_from_a_ledger_that_forgot(
     mail(OCTOBER)
     refuse_forgetful(settings, ledger, **OCTOBER)
     restored(ledger, runs=1)
-    with pytest.raises(RunBlocked, match="knows less than when it mailed"):
+    with pytest.raises(LedgerForgot, match="knows less than when it mailed"):
         refuse_forgetful(settings, ledger, **OCTOBER)
     refuse_forgetful(settings, ledger, **NOVEMBER)
 

@@ -110,7 +110,7 @@ def run(ses_connection: None, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("conf", [None, {}, {"period": "2026-10"}, {"recipients": ["C-1"]}])
 def test_passes_on_what_it_found(run: Run, ses: SesStandIn, conf: Any) -> None:
-    assert run(conf) == {"period": "2026-10", "left_today": None, "max_send_rate": 10_000}
+    assert run(conf) == {"period": "2026-10", "left_today": None, "daily_quota": None, "max_send_rate": 10_000}
     assert ses.requests == []
 
 
@@ -191,7 +191,8 @@ class TestWhatTheDoctorFinds:
 
     def test_a_dry_run_goes_on_without_ses(self, run: Run, ses: SesStandIn) -> None:
         ses.stop()
-        assert run(dry_run=True) == {"period": "2026-10", "left_today": None, "max_send_rate": None}
+        found = run(dry_run=True)
+        assert found == {"period": "2026-10", "left_today": None, "daily_quota": None, "max_send_rate": None}
 
     def test_the_run_s_own_tasks_are_looked_at(self, run: Run, caplog: pytest.LogCaptureFixture) -> None:
         run(dag=dag_of(execution_timeout=timedelta(seconds=1)))
@@ -229,12 +230,38 @@ def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
     assert "period, recipients" in caught.value.remedy
 
 
+class TestRate:
+    def test_the_account_s_own_goes_into_the_ledger(self, ledger: MemoryLedger, run: Run, ses: SesStandIn) -> None:
+        ses.limits.rate = 14
+        assert run()["max_send_rate"] == 14
+        assert {name: found.maximum for name, found in ledger.rate.timetables.items()} == {"aws_default": 14}
+
+    def test_the_setting_wins(self, ledger: MemoryLedger, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW__MAILONCE__MAX_SEND_RATE", "2.5")
+        monkeypatch.setenv("AIRFLOW__MAILONCE__REGION_NAME", "eu-west-1")
+        assert run()["max_send_rate"] == 2.5
+        assert {name: found.maximum for name, found in ledger.rate.timetables.items()} == {"aws_default eu-west-1": 2.5}
+
+    def test_a_dry_run_sets_none(self, ledger: MemoryLedger, run: Run) -> None:
+        run(dry_run=True)
+        assert ledger.rate.timetables == {}
+
+
 @pytest.mark.parametrize(
-    ("planned", "left", "said"), [(200, 200, False), (201, 200, True), (1, 0, True), (9, None, False)]
+    ("planned", "left", "quota", "spread", "said"),
+    [
+        (200, 200, 200, False, None),
+        (201, 200, 200, False, "only 200 more in this 24-hour window. The rest will fail"),
+        (1, 0, 0, True, "The rest will fail"),
+        (9, None, None, True, None),
+        (201, 200, 200, True, "The rest follows by itself as the window moves on: about 2 days in all."),
+        (450, 50, 200, True, "about 3 days in all."),
+        (1000, 0, 100, True, "about 11 days in all. Tasks are tried again for 6 days: clear those that fail then."),
+    ],
 )
 def test_a_plan_beyond_the_quota_is_said(
-    caplog: pytest.LogCaptureFixture, planned: int, left: int | None, said: bool
+    caplog: pytest.LogCaptureFixture, planned: int, left: int | None, quota: int | None, spread: bool, said: str | None
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        check_quota(planned, left)
-    assert (f"{planned} mails are planned" in caplog.text) == said
+        check_quota(planned, left, quota, spread=spread)
+    assert caplog.text == "" if said is None else f"{planned} mails are planned" in caplog.text and said in caplog.text

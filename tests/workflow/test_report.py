@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mailonce.delivery import Conclusion, Decision, Receipt, Timing
-from mailonce.errors import RecipientsUnresolved, RunBlocked
+from mailonce.errors import LedgerForgot, RecipientsUnresolved
 from mailonce.events import Event, EventKind
 from mailonce.messages.rows import read_row
 from mailonce.states import State
@@ -162,7 +162,7 @@ class TestRun:
         uri = write(make_row()).uri
         report_run(uri, run_id="r", dry_run=False)
         ledger.epoch._epoch = replace(ledger.epoch._epoch, runs=0)
-        with pytest.raises(RunBlocked, match="knows less"):
+        with pytest.raises(LedgerForgot, match="knows less"):
             report_run(uri, run_id="r", dry_run=False)
         report_run(uri, run_id="r", dry_run=True)
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from mailonce.doubt import InDoubtPolicy
-from mailonce.errors import InvalidInput
-from mailonce.workflow.settings import Settings
+from mailonce.errors import AwaitingProof, InvalidInput
+from mailonce.workflow.retries import RETRIES
+from mailonce.workflow.settings import LONGEST_PATIENCE, Settings
 
 VALUES: dict[str, tuple[str, Any]] = {
     "ledger_conn_id": ("books", "books"),
@@ -30,12 +31,18 @@ VALUES: dict[str, tuple[str, Any]] = {
     "journal_dir": ("/var/lib/mailonce", "/var/lib/mailonce"),
     "message_url": ("https://mail/{message_id}", "https://mail/{message_id}"),
     "concurrency": ("3", 3),
+    "max_send_rate": ("12.5", 12.5),
+    "spread_over_days": ("true", True),
     "claim_window": ("30", 30),
     "settle_after": ("0", 0),
     "record_patience": ("0", 0),
     "retention_days": ("400", 400),
     "tolerated_failures": ("5", 5),
 }
+
+
+VALID_ELSEWHERE = {"in_doubt": "hold", "timezone": "UTC", "account_suppressions": "false", "spread_over_days": "false"}
+"""Another valid value of those settings that do not take every text."""
 
 
 def set_in_environment(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
@@ -55,12 +62,25 @@ def test_the_environment_sets_each(monkeypatch: pytest.MonkeyPatch, name: str) -
     assert getattr(Settings.load(), name) == value
 
 
+def test_a_patience_beyond_the_retries_is_refused() -> None:
+    assert Settings(events_patience=LONGEST_PATIENCE)
+    with pytest.raises(InvalidInput, match="events_patience"):
+        Settings(events_patience=LONGEST_PATIENCE + 1)
+    row = RETRIES[AwaitingProof]
+    shortest = sum(row.before_retry(number, chance=0).total_seconds() for number in range(1, row.count + 1))
+    assert shortest >= LONGEST_PATIENCE
+
+
+def test_each_ledger_has_journals_of_its_own() -> None:
+    folders = {Settings(journal_dir="/j", ledger_table=table).journal_folder for table in ("a", "b")}
+    assert len(folders) == 2
+    assert Settings(journal_dir="none").journal_folder is None
+
+
 @pytest.mark.parametrize("name", VALUES)
 def test_an_override_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     text, value = VALUES[name]
-    set_in_environment(
-        monkeypatch, **{name: {"in_doubt": "hold", "timezone": "UTC", "account_suppressions": "false"}.get(name, "77")}
-    )
+    set_in_environment(monkeypatch, **{name: VALID_ELSEWHERE.get(name, "77")})
     assert getattr(Settings.load({name: value}), name) == value
     assert getattr(Settings.load({name: text}), name) == value, "as text, as a template renders it"
 
@@ -102,6 +122,12 @@ def test_folders_have_a_place_even_when_nobody_sets_them() -> None:
         ("record_patience", "-1", "-1 is less than 0"),
         ("retention_days", "-1", "-1 is less than 0"),
         ("tolerated_failures", "all", "is not a whole number"),
+        ("max_send_rate", "fast", "'fast' is not a number"),
+        ("max_send_rate", "0", "0.0 is no rate"),
+        ("max_send_rate", "-14", "-14.0 is no rate"),
+        ("max_send_rate", "nan", "nan is no rate"),
+        ("max_send_rate", "inf", "inf is no rate"),
+        ("spread_over_days", "maybe", "neither true nor false"),
     ],
 )
 @pytest.mark.parametrize("where", ["environment", "override"])
@@ -115,7 +141,14 @@ def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, where: str, name:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("concurrency", 2.5), ("concurrency", [8]), ("reply_to", ["a@example.com"]), ("sender", 7)]
+    ("name", "value"),
+    [
+        ("concurrency", 2.5),
+        ("concurrency", [8]),
+        ("reply_to", ["a@example.com"]),
+        ("sender", 7),
+        ("max_send_rate", [14]),
+    ],
 )
 def test_an_override_of_another_type_is_named(name: str, value: Any) -> None:
     with pytest.raises(InvalidInput, match="is not of type") as caught:
@@ -161,3 +194,15 @@ def test_what_the_protocol_is_given() -> None:
     assert settings.doubt.policy is InDoubtPolicy.RESEND
     assert Settings().timing.retention is None
     assert Settings().doubt.policy is InDoubtPolicy.HOLD
+
+
+@pytest.mark.parametrize(
+    ("settings", "account"),
+    [
+        (Settings(), "aws_default"),
+        (Settings(region_name="eu-west-1"), "aws_default eu-west-1"),
+        (Settings(aws_conn_id="mail", max_send_rate=3), "mail"),
+    ],
+)
+def test_who_shares_a_rate(settings: Settings, account: str) -> None:
+    assert settings.account == account

@@ -50,11 +50,19 @@ class TestTheAccountsOwnList:
         for number in range(5):
             client.put_suppressed_destination(EmailAddress=f"Late{number}@example.com", Reason="COMPLAINT")
         suppressed = Suppressed(ledger, Settings(account_suppressions=True))
-        found = suppressed(["late4@example.com", "bob@example.com", "ann@example.com"])
+        found = suppressed(["late4@example.com", "bob@example.com", "ann@example.com", "cy@example.com"])
         assert set(found) == {"late4@example.com", "ann@example.com"}
         assert "complaint" in found["late4@example.com"]
+
+    def test_is_asked_about_a_few_one_by_one(self, ledger: MemoryLedger, ses: SesStandIn) -> None:
+        client: Any = ses_account_client(Settings())
+        client.put_suppressed_destination(EmailAddress="late@example.com", Reason="BOUNCE")
+        found = Suppressed(ledger, Settings(account_suppressions=True))(["late@example.com", "bob@example.com"])
+        assert found == {"late@example.com": "on the SES account's suppression list (bounce)"}
 
     def test_that_cannot_be_read_lets_nobody_be_mailed(self, ledger: MemoryLedger, ses: SesStandIn) -> None:
         ses.stop()
         with pytest.raises(NeverLeft, match="ses:ListSuppressedDestinations"):
-            Suppressed(ledger, Settings(account_suppressions=True))
+            Suppressed(ledger, Settings(account_suppressions=True))(["ann@example.com"] * 9)
+        with pytest.raises(NeverLeft, match="ses:GetSuppressedDestination"):
+            Suppressed(ledger, Settings(account_suppressions=True))(["ann@example.com"])

@@ -34,6 +34,8 @@ _SHORTEST_RETENTION = timedelta(days=4)
 """SQS's own default: a long weekend during which nobody looks at a Dag that has stopped."""
 
 _OVERDUE = timedelta(hours=1)
+_RUNS_OF_ONE_MONTH = 2
+"""A run is counted before its first mail and after its last."""
 
 
 def destinations(installation: Installation) -> Iterator[Finding]:
@@ -158,6 +160,13 @@ def _drained(epoch: Epoch, attributes: Mapping[str, Any]) -> Finding:
             check=DRAINED,
             found=f"about {waiting} events wait in the queue, which was last read to its end {ago}.",
             remedy="Is the Dag reconcile_usage_email unpaused, and does it succeed?",
+        )
+    if read_until is None and epoch.runs > _RUNS_OF_ONE_MONTH:
+        return Finding(
+            severity=Severity.WARNING,
+            check=DRAINED,
+            found="mails were sent, and nobody has ever read the events of any.",
+            remedy="Unpause the Dag reconcile_usage_email, and see whether events arrive in the queue.",
         )
     return Finding(severity=Severity.OK, check=DRAINED, found=f"about {waiting} wait; last read to the end {ago}.")
 

@@ -9,15 +9,19 @@ whose answer was lost repeats its own write, and the token tells the repetition 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol, overload
+from typing import Protocol, overload, runtime_checkable
 
 from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt
 from mailonce.epoch import Epoch
 from mailonce.events import Event
 from mailonce.findings import Finding
+from mailonce.rate import Reservation
 from mailonce.suppression import Suppression
+
+Concluded = tuple[str, str, Conclusion]
+"""A key, a claim's token, and what its owner learned: the arguments of :meth:`Ledger.conclude`."""
 
 
 class Ledger(Protocol):
@@ -100,6 +104,11 @@ class Ledger(Protocol):
         """Which ledger this is."""
         ...
 
+    @property
+    def rate(self) -> RateStore:
+        """How fast mails may leave."""
+        ...
+
     def examine(self) -> Iterator[Finding]:
         """Look for whatever in the store itself would break the promise; changes nothing."""
         ...
@@ -113,6 +122,23 @@ class Ledger(Protocol):
 
     def close(self) -> None:
         """Give back connections."""
+        ...
+
+
+@runtime_checkable
+class ManyAtOnce(Ledger, Protocol):
+    """A ledger that can write many rows in one round trip, each as the single call would: see
+    :class:`mailonce.ledgers.grouped.GroupedLedger`.
+    """
+
+    def claim_many(self, claims: Sequence[Claim]) -> list[Entry]:
+        """Do for each claim what :meth:`Ledger.claim` does. The keys are distinct. :return: their rows, in order."""
+        ...
+
+    def conclude_many(
+        self, conclusions: Sequence[Concluded], *, patience: timedelta | None = None
+    ) -> list[Entry | None]:
+        """Do for each what :meth:`Ledger.conclude` does. The keys are distinct. :return: their rows, in order."""
         ...
 
 
@@ -164,4 +190,30 @@ class EpochStore(Protocol):
 
         ``runs`` and ``events_drained_at`` stay. Who and why is kept in the ledger.
         """
+        ...
+
+
+class RateStore(Protocol):
+    """Keeps one :class:`mailonce.rate.Timetable` an account, beside the deliveries.
+
+    An account is a name that all who send from it agree on. What is written here is worth a moment: it may be lost in a
+    crash, and written twice after a lost answer.
+    """
+
+    def reserve(self, account: str, slots: int) -> Reservation | None:
+        """Take the next slots of an account; nobody else gets them, used or not.
+
+        :return: when they are; None when no limit is known, and then nothing is written.
+        """
+        ...
+
+    def throttled(self, account: str) -> None:
+        """Tell that the provider asked for a slower pace: from the next reservation on all slow down together.
+
+        However many tell so within a second, it counts once. Without a known limit nothing happens.
+        """
+        ...
+
+    def limit(self, account: str, maximum: float) -> None:
+        """Set how many mails a second an account may send; the same again changes nothing."""
         ...

@@ -23,9 +23,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """What the account may send. :param left_today: mails left in this 24-hour window; None: no limit, or unknown."""
+    """What the account may send.
+
+    :param max_send_rate: mails a second; None: unknown.
+    :param daily_quota: mails in 24 hours; None: no limit, or unknown.
+    :param left_today: mails left in this 24-hour window; None: as for the quota.
+    """
 
     max_send_rate: float | None = None
+    daily_quota: int | None = None
     left_today: int | None = None
 
     @classmethod
@@ -33,8 +39,10 @@ class Account:
         """Return what an answer of ``GetAccount`` tells; of None, nothing."""
         quota = (answer or {}).get("SendQuota", {})
         limit, used = quota.get("Max24HourSend", -1), quota.get("SentLast24Hours", 0)
-        left = None if limit < 0 else max(0, int(limit - used))
-        return cls(max_send_rate=quota.get("MaxSendRate"), left_today=left)
+        rate = quota.get("MaxSendRate")
+        if limit < 0:
+            return cls(max_send_rate=rate)
+        return cls(max_send_rate=rate, daily_quota=int(limit), left_today=max(0, int(limit - used)))
 
 
 def check_stored_template(settings: Settings, message: Message) -> None:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from mailonce.batch import Tally, deliver_all
 from mailonce.delivery import Delivery
-from mailonce.errors import InvalidInput
+from mailonce.errors import AwaitingQuota, BatchIncomplete, DailyQuotaExceeded, InvalidInput, MailonceError
 from mailonce.journal import Journal
 from mailonce.keys import key_recipe
 from mailonce.ledgers.grouped import grouped
 from mailonce.messages.content import Content, ProviderTemplate
 from mailonce.messages.statement import StatementMaker
 from mailonce.messages.templates import Templates
+from mailonce.pace import Pace
 from mailonce.protocol import Tools, record_kept_receipts
 from mailonce.recovery import recover
 from mailonce.workflow.account import check_stored_template
@@ -68,7 +69,12 @@ def run(operator: IdempotentSesOperator, context: Context) -> dict[str, Any]:
             return preview_all(makers, ledger, folder_uri=operator.snapshot)
     if operator.ses_template and (sample := _first_message(makers)):
         check_stored_template(settings, sample)
-    tally = _deliver(makers, settings, operator, context)
+    try:
+        tally = _deliver(makers, settings, operator, context)
+    except (DailyQuotaExceeded, BatchIncomplete) as error:
+        if not settings.spread_over_days:
+            raise
+        raise _to_follow(error) from error
     # Small and plain on purpose: a result that cannot be stored makes Airflow run the task again.
     outcome: dict[str, Any] = {result.value: count for result, count in tally.results.items()}
     if suppressed := len(recipients) - len(mailed):
@@ -95,9 +101,12 @@ def _deliver(
             by=_who(context),
             timing=settings.timing,
             journal=journal,
+            pace=Pace(ledger.rate, settings.account),
             doubt=settings.doubt,
             events_drained_at=lambda: ledger.epoch.read().events_drained_at,
         )
+        if settings.max_send_rate:
+            ledger.rate.limit(settings.account, settings.max_send_rate)
         if settings.journal_folder:
             recover(settings.journal_folder, ledger)
         if _tried_before(context):
@@ -106,6 +115,15 @@ def _deliver(
                 refuse_forgetful(settings, ledger, campaign=operator.campaign, period=operator.period)
             tools = replace(tools, unrecorded=record_kept_receipts(tools))
         return deliver_all(makers, tools, concurrency=threads)
+
+
+def _to_follow(error: MailonceError) -> MailonceError:
+    """Return the same failure, where a used up daily quota is one that Airflow tries again when it is free."""
+    if isinstance(error, BatchIncomplete):
+        return BatchIncomplete([_to_follow(each) for each in error.errors], total=error.total)
+    if isinstance(error, DailyQuotaExceeded):
+        return AwaitingQuota(error.detail, recipient_id=error.recipient_id, key=error.key)
+    return error
 
 
 def _content(operator: IdempotentSesOperator, settings: Settings) -> Content:

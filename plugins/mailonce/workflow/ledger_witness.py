@@ -12,14 +12,13 @@ never mailed remembers nothing, and nobody can get a second copy of it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mailonce.epoch import Epoch
-from mailonce.errors import RunBlocked
+from mailonce.errors import LedgerForgot
 from mailonce.findings import Finding, Severity
 from mailonce.ledgers.base import Ledger
 from mailonce.workflow.settings import Settings
@@ -62,6 +61,11 @@ def check(settings: Settings, epoch: Epoch | None, *, campaign: str = "", period
     :param campaign: :param period: the month that is to be mailed: what contradicts it is an error, what contradicts
         others is a warning. Without them all months count.
     """
+    own = _month(campaign, period) if campaign and period else ""
+    yield from _compared(epoch, list(_read(settings)), own=own)
+
+
+def _compared(epoch: Epoch | None, memories: Sequence[Memory], *, own: str) -> Iterator[Finding]:
     if epoch and epoch.moved:
         yield Finding(
             severity=Severity.ERROR,
@@ -69,9 +73,7 @@ def check(settings: Settings, epoch: Epoch | None, *, campaign: str = "", period
             found=f"it was made in {epoch.home}, but stands in {epoch.here}: a copy, or a backup brought back.",
             remedy=REMEDY,
         )
-    memories = list(_read(settings))
     contradicting = [memory for memory in memories if memory.contradicts(epoch)]
-    own = _month(campaign, period) if campaign and period else ""
     here = [memory.month for memory in contradicting if own in ("", memory.month)]
     elsewhere = [memory.month for memory in contradicting if memory.month not in here]
     if here:
@@ -118,11 +120,22 @@ def remember(settings: Settings, ledger: Ledger, *, campaign: str, period: str) 
 def refuse_forgetful(settings: Settings, ledger: Ledger, *, campaign: str, period: str) -> None:
     """Refuse to go on with a month of which the ledger knows less than it did.
 
-    :raises mailonce.errors.RunBlocked: it does.
+    :raises mailonce.errors.LedgerForgot: it does.
     """
-    findings = check(settings, ledger.epoch.read(), campaign=campaign, period=period)
-    if errors := [str(finding) for finding in findings if finding.severity is Severity.ERROR]:
-        raise RunBlocked(" ".join(errors))
+    month = _month(campaign, period)
+    place = _place(settings) / f"{month}.json"
+    # This month's alone: many tasks of a run may ask.
+    memories = [_memory(month, place.read_bytes())] if place.exists() else []
+    refuse([f for f in _compared(ledger.epoch.read(), memories, own=month) if f.severity is Severity.ERROR])
+
+
+def refuse(findings: Sequence[Finding]) -> None:
+    """Refuse to go on with what :func:`remember` found.
+
+    :raises mailonce.errors.LedgerForgot: it found something.
+    """
+    if findings:
+        raise LedgerForgot(" ".join(map(str, findings)))
 
 
 def adopt(settings: Settings, ledger: Ledger, *, by: str, reason: str) -> Epoch:
@@ -164,8 +177,7 @@ def _write(settings: Settings, memory: Memory) -> None:
 
 
 def _place(settings: Settings) -> ObjectStoragePath:
-    ledger = hashlib.sha256(f"{settings.ledger_conn_id}\n{settings.ledger_table}".encode()).hexdigest()[:20]
-    return folder(settings.snapshot_uri) / "ledger" / ledger
+    return folder(settings.snapshot_uri) / "ledger" / settings.ledger_id
 
 
 def _month(campaign: str, period: str) -> str:

@@ -70,6 +70,6 @@ def plan_month(
     )  # fmt: skip
     for reject in snapshot.rejects():
         log.warning("row %(row)s, field %(field)s: %(reason)s. %(remedy)s", reject)
-    check_quota(manifest.recipients, facts["left_today"])
+    check_quota(manifest.recipients, facts["left_today"], facts.get("daily_quota"), spread=settings.spread_over_days)
     context["ti"].xcom_push(key="snapshot", value=snapshot.uri)
     return list(range(len(manifest.chunks)))

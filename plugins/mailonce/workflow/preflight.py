@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from mailonce.doctor.examination import Examination, examine
 from mailonce.doctor.installation import Installation
-from mailonce.errors import InvalidInput, LedgerUnavailable, NeverLeft, RunBlocked
+from mailonce.errors import AwaitingQuota, InvalidInput, LedgerUnavailable, NeverLeft, RunBlocked
 from mailonce.findings import Finding, Severity
 from mailonce.messages.templates import Templates
 from mailonce.workflow import ledger_witness
 from mailonce.workflow.account import Account
 from mailonce.workflow.periods import period_of_run
+from mailonce.workflow.retries import RETRIES
 from mailonce.workflow.settings import Settings
 from mailonce.workflow.usage import read_statement
 
@@ -41,10 +43,13 @@ def preflight(
 
     Before a dry run the doctor's errors are said and stop nothing, for nothing is sent.
 
+    The account's rate, or the setting ``max_send_rate``, goes into the ledger, where the tasks that send find it.
+
     :param statement: the usage query's file. :param template_root: folder of the campaigns' templates.
     :param parameters: names of the parameters that the Dag declares. Not read from the run: Airflow adds what was
         given to those that were declared.
-    :return: ``period``, and what the account may send: ``left_today``, ``max_send_rate`` (None: unlimited or unknown).
+    :return: ``period``, and what the account may send: ``left_today``, ``daily_quota``, ``max_send_rate`` (None:
+        unlimited or unknown).
     :raises mailonce.errors.MailonceError: something would stop everybody's mail; says what to do.
     """
     settings = Settings.load()
@@ -70,7 +75,15 @@ def preflight(
             if forgotten := ledger_witness.remember(settings, ledger, campaign=campaign, period=period.key):
                 raise RunBlocked("\n".join(map(str, forgotten)))
         account = _account(installation)
-    return {"period": period.key, "left_today": account.left_today, "max_send_rate": account.max_send_rate}
+        rate = settings.max_send_rate or account.max_send_rate
+        if rate and not dry_run:
+            installation.ledger.rate.limit(settings.account, rate)
+    return {
+        "period": period.key,
+        "left_today": account.left_today,
+        "daily_quota": account.daily_quota,
+        "max_send_rate": rate,
+    }
 
 
 def refuse_unknown(given: Mapping[str, Any], *, known: Collection[str]) -> None:
@@ -86,12 +99,23 @@ def refuse_unknown(given: Mapping[str, Any], *, known: Collection[str]) -> None:
         )
 
 
-def check_quota(recipients: int, left_today: int | None) -> None:
-    """Say before the first mail when the plan is beyond what the account may still send in this 24-hour window."""
-    if left_today is not None and recipients > left_today:
+def check_quota(recipients: int, left_today: int | None, daily_quota: int | None, *, spread: bool) -> None:
+    """Say before the first mail when the plan is beyond what the account may still send in this 24-hour window.
+
+    :param daily_quota: mails in 24 hours. :param spread: whether the rest is sent on the following days by itself.
+    """
+    if left_today is None or recipients <= left_today:
+        return
+    told = f"{recipients} mails are planned, but the account may send only {left_today} more in this 24-hour window."
+    if spread and daily_quota:
+        days = 1 + math.ceil((recipients - left_today) / daily_quota)
+        patience = (RETRIES[AwaitingQuota].count * RETRIES[AwaitingQuota].delay).days
+        until = "" if days <= patience else f" Tasks are tried again for {patience} days: clear those that fail then."
+        log.warning("%s The rest follows by itself as the window moves on: about %d days in all.%s", told, days, until)
+    else:
         log.warning(
-            "%d mails are planned, but the account may send only %d more in this 24-hour window. The rest will fail "
-            "without being sent; clear the failed tasks when the window has moved on.", recipients, left_today,
+            "%s The rest will fail without being sent; clear the failed tasks when the window has moved on, or set "
+            "spread_over_days beforehand.", told,
         )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def plan_of(fingerprint: str, entry: Entry | None) -> Plan:
     if entry is None or entry.state is State.RELEASED:
         return Plan.NEW
     if entry.state is State.SENT:
-        return Plan.ALREADY_SENT if entry.fingerprint == fingerprint else Plan.CONTENT_CHANGED
+        return Plan.ALREADY_SENT if entry.fingerprint in ("", fingerprint) else Plan.CONTENT_CHANGED
     if entry.state is State.SENDING and not entry.overdue:
         return Plan.IN_FLIGHT
     return {State.REJECTED: Plan.REJECTED, State.CANCELLED: Plan.CANCELLED}.get(entry.state, Plan.IN_DOUBT)

@@ -13,13 +13,13 @@ from itertools import islice
 from typing import Any
 
 from mailonce.delivery import Entry
-from mailonce.errors import RecipientsUnresolved, RunBlocked
+from mailonce.errors import RecipientsUnresolved
 from mailonce.events import Fate
 from mailonce.ledgers.base import Ledger
 from mailonce.protocol import abandon
 from mailonce.states import State
 from mailonce.workflow.connections import open_ledger
-from mailonce.workflow.ledger_witness import remember
+from mailonce.workflow.ledger_witness import refuse, remember
 from mailonce.workflow.preview import Plan, plan_of
 from mailonce.workflow.settings import Settings
 from mailonce.workflow.snapshot import PlannedRow, RejectKind, Snapshot, folder
@@ -86,7 +86,7 @@ def report_run(snapshot_uri: str | None, *, run_id: str, dry_run: bool) -> dict[
 
     :param snapshot_uri: None or empty: the run got no further than planning.
     :return: the counts, and where the report is.
-    :raises RunBlocked: the ledger knows less than it did when the run began.
+    :raises LedgerForgot: the ledger knows less than it did when the run began.
     :raises RecipientsUnresolved: more than ``tolerated_failures`` recipients have no confirmed mail.
     """
     if not snapshot_uri:
@@ -112,8 +112,7 @@ def report_run(snapshot_uri: str | None, *, run_id: str, dry_run: bool) -> dict[
     }
     file.write_text(report.to_json(**facts), encoding="utf-8")
     _say(report, str(file))
-    if forgotten:
-        raise RunBlocked(" ".join(map(str, forgotten)))
+    refuse(forgotten)
     if report.unresolved > settings.tolerated_failures and not dry_run:
         raise RecipientsUnresolved(
             f"{report.unresolved} of {manifest.recipients + manifest.rejects} recipients have no confirmed mail "

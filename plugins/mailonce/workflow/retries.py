@@ -12,6 +12,7 @@ from airflow.sdk import RetryDecision, RetryPolicy
 
 from mailonce.errors import (
     AwaitingProof,
+    AwaitingQuota,
     BatchIncomplete,
     DuplicateMeasured,
     EventsSetAside,
@@ -66,6 +67,8 @@ RETRIES: Mapping[type[BaseException], Backoff] = {
     InFlight: Backoff(count=5, delay=timedelta(seconds=20), growth=2, cap=timedelta(minutes=2), jitter=0.2),
     # Long enough for the settled moment and for the provider's events; the ledger's clock says when it is in vain.
     AwaitingProof: Backoff(count=24, delay=timedelta(seconds=20), growth=1.5, cap=timedelta(minutes=5), jitter=0.2),
+    # For six days: the quota is a moving 24-hour window, which frees again what was sent a day before.
+    AwaitingQuota: Backoff(count=24, delay=timedelta(hours=6), growth=1, cap=timedelta(hours=6), jitter=0.2),
     LedgerUnavailable: Backoff(count=8, delay=timedelta(seconds=10), growth=2, cap=timedelta(minutes=10)),
     # Not helped by trying again: somebody must decide, correct or permit something first.
     InDoubt: NEVER,

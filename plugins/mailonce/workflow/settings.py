@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
@@ -18,11 +20,13 @@ from mailonce.messages.message import refuse_control_characters
 from mailonce.period import time_zone
 
 SECTION = "mailonce"
+LONGEST_PATIENCE = 4500
+"""Seconds: the row of :class:`mailonce.errors.AwaitingProof` in the table of retries covers this, whatever chance does to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What may be configured; every setting can be overridden by an operator's argument of the same name.
+    """What may be configured; some can be overridden by an operator's argument of the same name.
 
     :param ledger_conn_id: connection of type ``postgres`` or ``aws``: which also chooses the kind of ledger.
     :param ledger_table: the ledger's table.
@@ -43,6 +47,8 @@ class Settings:
         ``none``: no journal.
     :param message_url: link shown for a sent mail, with ``{message_id}`` in it; empty: none.
     :param concurrency: how many recipients of a batch are served at once.
+    :param max_send_rate: mails a second of all workers together; empty: what the SES account itself says.
+    :param spread_over_days: whether a run that meets the daily quota goes on by itself when the quota is free again.
     :param claim_window: seconds from a claim until its owner refuses to sign a request.
     :param settle_after: seconds from then until nothing of the claim can be accepted any more.
     :param record_patience: seconds to keep trying to write a receipt while the ledger is away.
@@ -68,6 +74,8 @@ class Settings:
     journal_dir: str = ""
     message_url: str = ""
     concurrency: int = 8
+    max_send_rate: float | None = None
+    spread_over_days: bool = False
     claim_window: int = 60
     settle_after: int = 1200
     record_patience: int = 180
@@ -78,9 +86,22 @@ class Settings:
         time_zone(self.timezone)
         if self.in_doubt not in {policy.value for policy in InDoubtPolicy}:
             raise _wrong("in_doubt", f"{self.in_doubt!r} is neither hold nor resend", "Choose hold (default) or resend")
+        if self.max_send_rate is not None and not 0 < self.max_send_rate < math.inf:
+            raise _wrong("max_send_rate", f"{self.max_send_rate} is no rate", "Use a number above 0, or leave it empty")
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise _wrong(name, f"{getattr(self, name)} is less than {least}", f"Use {least} or more")
+        if self.events_patience > LONGEST_PATIENCE:
+            raise _wrong(
+                "events_patience",
+                f"{self.events_patience} is more than {LONGEST_PATIENCE}, after which a task's retries are used up",
+                f"Use {LONGEST_PATIENCE} or less; an event that comes later still settles the mail",
+            )
+
+    @property
+    def account(self) -> str:
+        """The name under which the ledger paces mails: whoever sends through one connection and region shares a rate."""
+        return f"{self.aws_conn_id} {self.region_name}".rstrip()
 
     @property
     def timing(self) -> Timing:
@@ -100,8 +121,13 @@ class Settings:
 
     @property
     def journal_folder(self) -> Path | None:
-        """Where this machine's processes keep their journals; None: nowhere."""
-        return None if self.journal_dir == "none" else Path(self.journal_dir)
+        """Where this machine's processes keep the journals of this ledger; None: nowhere."""
+        return None if self.journal_dir == "none" else Path(self.journal_dir) / self.ledger_id
+
+    @property
+    def ledger_id(self) -> str:
+        """What tells the files about this ledger from those about another."""
+        return hashlib.sha256(f"{self.ledger_conn_id}\n{self.ledger_table}".encode()).hexdigest()[:20]
 
     @property
     def reply_addresses(self) -> tuple[str, ...]:
@@ -160,6 +186,13 @@ def _whole_number(name: str, text: str) -> int:
         raise _wrong(name, f"{text!r} is not a whole number", "Write digits only") from error
 
 
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise _wrong(name, f"{text!r} is not a number", "Write it as 14 or 0.5") from error
+
+
 def _yes_or_no(name: str, text: str) -> bool:
     try:
         return {"true": True, "false": False}[text.lower()]
@@ -170,7 +203,7 @@ def _yes_or_no(name: str, text: str) -> bool:
 def _override(name: str, value: Any, kind: str) -> Any:
     if isinstance(value, (str, PathLike)):
         return _READERS[kind](name, str(value))
-    if type(value).__name__ != kind:
+    if type(value).__name__ not in kind.split(" | "):
         raise _wrong(name, f"{value!r} is not of type {kind}", "Give the operator a value of this type")
     return value
 
@@ -194,6 +227,7 @@ def _wrong(name: str, reason: str, remedy: str) -> InvalidInput:
 
 _READERS: Mapping[str, Callable[[str, str], Any]] = {
     "int": _whole_number,
+    "float | None": _number,
     "bool": _yes_or_no,
     "str": lambda _name, text: text,
 }

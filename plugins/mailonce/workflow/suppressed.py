@@ -15,6 +15,9 @@ from mailonce.workflow.settings import Settings
 
 log = logging.getLogger(__name__)
 
+FEW = 3
+"""Up to so many addresses are asked for one by one; for more, the whole list is read once."""
+
 PAGE = 1000
 """As many entries of the account's list as SES gives at once."""
 
@@ -28,18 +31,42 @@ class Suppressed:
 
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
         self._ledger = ledger
-        self._account = _account_list(settings) if settings.account_suppressions else {}
+        self._settings = settings
+        self._list: Mapping[str, str] | None = None if settings.account_suppressions else {}
 
     def __call__(self, addresses: Sequence[str]) -> Mapping[str, str]:
         """Return the suppressed ones, as :func:`mailonce.suppression.normal` spells them, each with the reason."""
-        found = {address: self._account[address] for address in map(normal, addresses) if address in self._account}
+        listed = self._account(addresses)
+        found = {address: listed[address] for address in map(normal, addresses) if address in listed}
         for suppression in self._ledger.suppressions.of(addresses):
             found[suppression.address] = f"{suppression.reason} (since {suppression.since:%Y-%m-%d}, {suppression.by})"
         return found
 
+    def _account(self, addresses: Sequence[str]) -> Mapping[str, str]:
+        if self._list is None and len(addresses) <= FEW:
+            return _account_entries(self._settings, addresses)
+        if self._list is None:
+            self._list = _account_list(self._settings)
+        return self._list
+
+
+def _account_entries(settings: Settings, addresses: Sequence[str]) -> Mapping[str, str]:
+    """Return what the account's own list says of a few addresses."""
+    client = ses_account_client(settings)
+    found: dict[str, str] = {}
+    for address in addresses:
+        try:
+            answer = client.get_suppressed_destination(EmailAddress=address)
+        except client.exceptions.NotFoundException:
+            continue
+        except (ClientError, BotoCoreError) as error:
+            raise _unread(error, "ses:GetSuppressedDestination") from error
+        found[normal(address)] = _reason(answer["SuppressedDestination"]["Reason"])
+    return found
+
 
 def _account_list(settings: Settings) -> Mapping[str, str]:
-    """Return the account's own list. It is read whole: SES answers only about one question a second for one address."""
+    """Return the account's own list, whole: SES answers only about one question a second for one address."""
     found: dict[str, str] = {}
     request: dict[str, str] = {}
     try:
@@ -47,16 +74,22 @@ def _account_list(settings: Settings) -> Mapping[str, str]:
         while True:
             answer = client.list_suppressed_destinations(PageSize=PAGE, **request)  # type: ignore[arg-type]
             for entry in answer["SuppressedDestinationSummaries"]:
-                found[normal(entry["EmailAddress"])] = (
-                    f"on the SES account's suppression list ({entry['Reason'].lower()})"
-                )
+                found[normal(entry["EmailAddress"])] = _reason(entry["Reason"])
             if not answer.get("NextToken"):
                 break
             request = {"NextToken": answer["NextToken"]}
     except (ClientError, BotoCoreError) as error:
-        raise NeverLeft(
-            f"the SES account's suppression list cannot be read ({error}). Give the role ses:ListSuppressedDestinations, "
-            "or set [mailonce] account_suppressions to false."
-        ) from error
+        raise _unread(error, "ses:ListSuppressedDestinations") from error
     log.info("the SES account's suppression list holds %d addresses", len(found))
     return found
+
+
+def _reason(reason: str) -> str:
+    return f"on the SES account's suppression list ({reason.lower()})"
+
+
+def _unread(error: Exception, action: str) -> NeverLeft:
+    return NeverLeft(
+        f"the SES account's suppression list cannot be read ({error}). Give the role {action}, or set [mailonce] "
+        "account_suppressions to false."
+    )

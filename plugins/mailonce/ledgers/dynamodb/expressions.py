@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from boto3.dynamodb.types import TypeSerializer
@@ -41,14 +42,26 @@ class Write:
         :param values: by the names that follow the colons; those which the write does not use are left out,
             because DynamoDB refuses them.
         """
-        used = set(_PLACEHOLDER.findall(f"{self.update} {self.condition}"))
+        names, used = self._placeholders
         known = {**values, **_NAMED}
         return {
             "UpdateExpression": self.update,
             "ConditionExpression": self.condition,
-            "ExpressionAttributeNames": {f"#{name}": name for kind, name in used if kind == "#"},
-            "ExpressionAttributeValues": {f":{name}": _encode(known[name]) for kind, name in used if kind == ":"},
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": {f":{name}": _encoded(known[name]) for name in used},
         }
+
+    @cached_property
+    def _placeholders(self) -> tuple[Mapping[str, str], frozenset[str]]:
+        """The names that stand for attributes, and the values that are used."""
+        found = set(_PLACEHOLDER.findall(f"{self.update} {self.condition}"))
+        names = {f"#{name}": name for kind, name in found if kind == "#"}
+        return names, frozenset(name for kind, name in found if kind == ":")
+
+
+def _encoded(value: Any) -> Mapping[str, Any]:
+    # Most values are texts, and boto3 looks for everything else first.
+    return {"S": value} if type(value) is str else _encode(value)
 
 
 _SET_IDENTITY = """

@@ -17,6 +17,7 @@ from mailonce.ledgers.dynamodb.calls import Calls
 from mailonce.ledgers.dynamodb.clock import TableClock, utc_now
 from mailonce.ledgers.dynamodb.epoch import DynamoDBEpochStore
 from mailonce.ledgers.dynamodb.examination import Examination
+from mailonce.ledgers.dynamodb.rate import DynamoDBRateStore
 from mailonce.ledgers.dynamodb.rows import KEYS_PER_QUESTION, Rows
 from mailonce.ledgers.dynamodb.suppressions import DynamoDBSuppressions
 from mailonce.ledgers.dynamodb.table import BY_ADDRESS, LedgerTable, table_name
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 class DynamoDBLedger:
     """Keeps the ledger in one DynamoDB table: the deliveries under their keys, and beside them, under keys that no
-    delivery can have, the suppressions (``suppressions``) and which ledger this is (``epoch``).
+    delivery can have, the suppressions (``suppressions``), which ledger this is (``epoch``) and how fast mails may leave
+    (``rate``).
 
     Whose clock counts: DynamoDB's, as its answers tell it, see :class:`~mailonce.ledgers.dynamodb.clock.TableClock`.
     Only a process's first request rests on the machine's own clock; AWS refuses its signature when that is more than
@@ -57,6 +59,7 @@ class DynamoDBLedger:
         self._examination = Examination(client, calls, self._table)
         self.suppressions = DynamoDBSuppressions(self._rows)
         self.epoch = DynamoDBEpochStore(self._rows, self._table, self._clock)
+        self.rate = DynamoDBRateStore(self._rows, self._clock)
 
     def claim(self, claim: Claim) -> Entry:
         """See :class:`mailonce.ledgers.base.Ledger`."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import random
+import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from itertools import count
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
-from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from mailonce.errors import LedgerUnavailable, LedgerUnusable
 from mailonce.ledgers.postgres.schema import Connection, migrate
@@ -23,6 +25,8 @@ PAGE = 1000
 """So many keys or rows make one question or answer."""
 
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+# Plans are made for the tables as they are: one that was kept from when they were empty would read them from end to end.
+_SESSION = "-c timezone=UTC -c plan_cache_mode=force_custom_plan"
 # A table that is not there, or one from before a migration.
 _TO_MIGRATE = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 
@@ -41,9 +45,10 @@ class Database:
         self.table = table
         self._conninfo = conninfo
         self._patience = patience
+        self._statements: dict[str, bytes] = {}
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             conninfo,
-            kwargs={"autocommit": True, "row_factory": dict_row, "options": "-c timezone=UTC", "connect_timeout": 10},
+            kwargs={"autocommit": True, "row_factory": dict_row, "options": _SESSION, "connect_timeout": 10},
             connection_class=Connection,
             min_size=0,
             max_size=connections,
@@ -56,15 +61,18 @@ class Database:
         """Run one statement; return its first row, if any."""
         return self.run(lambda connection: self.ask(connection, name, values).fetchone(), patience)
 
-    def rows(self, name: str, values: Mapping[str, Any]) -> list[DictRow]:
+    def rows(self, name: str, values: Mapping[str, Any], patience: timedelta | None = None) -> list[DictRow]:
         """Run one statement; return its rows."""
-        return self.run(lambda connection: self.ask(connection, name, values).fetchall())
+        return self.run(lambda connection: self.ask(connection, name, values).fetchall(), patience)
 
     def ask(
         self, connection: Connection, name: str, values: Mapping[str, Any] | None = None
     ) -> psycopg.Cursor[DictRow]:
         """Run one statement on a connection that :meth:`run` or :meth:`look` has lent."""
-        return connection.execute(self.table.into(statements()[name]), values)
+        statement = self._statements.get(name)
+        if statement is None:
+            statement = self._statements[name] = self.table.into(statements()[name]).as_string().encode()
+        return connection.execute(statement, values)
 
     def run(self, work: Callable[[Connection], Answer], patience: timedelta | None = None) -> Answer:
         """Run one idempotent step, again and again while the database is away, with the tables made on first use."""
@@ -83,24 +91,25 @@ class Database:
 
     def look(self, work: Callable[[Connection], Answer], patience: timedelta | None = None) -> Answer:
         """Run one idempotent step, again and again while the database is away."""
-        willing = self._patience if patience is None else patience
+        willing = (self._patience if patience is None else patience).total_seconds()
         # A connection that does not come is waited for no longer than the whole step may take.
-        timeout = min(10.0, max(0.1, willing.total_seconds()))
-        try:
-            for attempt in Retrying(
-                retry=retry_if_exception_type(_AWAY),
-                stop=stop_after_delay(willing),
-                wait=wait_random_exponential(multiplier=0.1, max=5),
-                before_sleep=before_sleep_log(log, logging.WARNING),
-                reraise=True,
-            ):
-                with attempt, self._pool_opened().connection(timeout=timeout) as connection:
+        timeout = min(10.0, max(0.1, willing))
+        give_up_at = time.monotonic() + willing
+        for tries in count():
+            try:
+                with self._pool_opened().connection(timeout=timeout) as connection:
                     return work(connection)
-        except (*_AWAY, PoolClosed) as error:
-            raise LedgerUnavailable(f"the PostgreSQL ledger is not reachable: {self._cause(error)}") from error
-        except psycopg.Error as error:
-            raise LedgerUnusable(f"the PostgreSQL ledger refused: {error}") from error
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            except PoolClosed as error:
+                raise LedgerUnavailable("the PostgreSQL ledger was closed") from error
+            except _AWAY as error:
+                if time.monotonic() >= give_up_at:
+                    raise LedgerUnavailable(f"the PostgreSQL ledger is not reachable: {self._cause(error)}") from error
+                log.warning("the PostgreSQL ledger is not reachable, and is tried again: %s", error)
+                # Not all at the same moment, when it comes back.
+                time.sleep(random.uniform(0, min(5.0, 0.1 * 2**tries)))  # noqa: S311 - not a secret
+            except psycopg.Error as error:
+                raise LedgerUnusable(f"the PostgreSQL ledger refused: {error}") from error
+        raise AssertionError("unreachable: it is tried until it works, or for long enough")
 
     def prepare(self) -> bool:
         """Make or migrate the tables; return whether they were made just now."""

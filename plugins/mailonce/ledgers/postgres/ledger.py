@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
 from typing import Any, overload
 
 from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt
-from mailonce.events import Event, Fate
+from mailonce.events import Event
 from mailonce.findings import Finding
-from mailonce.keys import Identity
+from mailonce.ledgers.base import Concluded
 from mailonce.ledgers.postgres.database import PAGE, Database
 from mailonce.ledgers.postgres.epoch import PostgresEpochStore
 from mailonce.ledgers.postgres.examination import examine
+from mailonce.ledgers.postgres.rate import PostgresRateStore
+from mailonce.ledgers.postgres.rows import claim_columns, columns, conclusion_columns, entry_of, event_columns
 from mailonce.ledgers.postgres.statements import Table
 from mailonce.ledgers.postgres.suppressions import PostgresSuppressions
-from mailonce.states import State
-
-_FATES = [fate.value for fate in sorted(Fate, key=lambda fate: fate.rank)]
 
 
 class PostgresLedger:
     """Keeps the ledger in a PostgreSQL database (13 or newer): the deliveries in one table, and in others beside it the
-    suppressions (``suppressions``) and which ledger this is (``epoch``).
+    suppressions (``suppressions``), which ledger this is (``epoch``) and how fast mails may leave (``rate``).
 
     :param conninfo: libpq connection string.
     :param table: the table's name, with or without a schema; made on first use if it does not exist.
@@ -43,34 +41,32 @@ class PostgresLedger:
         self._database = Database(conninfo, Table(table), connections=connections, patience=patience)
         self.suppressions = PostgresSuppressions(self._database)
         self.epoch = PostgresEpochStore(self._database)
+        self.rate = PostgresRateStore(self._database)
 
     def claim(self, claim: Claim) -> Entry:
         """See :class:`mailonce.ledgers.base.Ledger`."""
-        values = {
-            "key": claim.delivery.key,
-            **_columns(claim.delivery.identity, claim.delivery.message.to, claim.delivery.message.fingerprint),
-            "token": claim.token,
-            "by": claim.by,
-            "window": claim.timing.window,
-            "settle": claim.timing.settle,
-            "retention": claim.timing.retention,
-        }
-        while (entry := self._one("claim", values)) is None:
-            pass  # the row was made or claimed between the two halves of the statement: it is seen the next time
-        return entry
+        return self.claim_many([claim])[0]
+
+    def claim_many(self, claims: Sequence[Claim]) -> list[Entry]:
+        """See :class:`mailonce.ledgers.base.ManyAtOnce`."""
+        entries: dict[str, Entry] = {}
+        # A row that was made or claimed between the two halves of the statement is not told: it is seen the next time.
+        while waiting := [claim for claim in claims if claim.delivery.key not in entries]:
+            entries |= {entry.key: entry for entry in self._all("claim", claim_columns(waiting))}
+        return [entries[claim.delivery.key] for claim in claims]
 
     def conclude(
         self, key: str, token: str, conclusion: Conclusion, *, patience: timedelta | None = None
     ) -> Entry | None:
         """See :class:`mailonce.ledgers.base.Ledger`."""
-        values = {
-            "key": key,
-            "token": token,
-            "state": conclusion.state.value,
-            "message_id": conclusion.message_id,
-            "error": conclusion.error,
-        }
-        return self._one("conclude", values, patience) or self._one("row", {"key": key}, patience)
+        return self.conclude_many([(key, token, conclusion)], patience=patience)[0]
+
+    def conclude_many(
+        self, conclusions: Sequence[Concluded], *, patience: timedelta | None = None
+    ) -> list[Entry | None]:
+        """See :class:`mailonce.ledgers.base.ManyAtOnce`."""
+        changed = {entry.key: entry for entry in self._all("conclude", conclusion_columns(conclusions), patience)}
+        return [changed.get(key) or self._one("row", {"key": key}, patience) for key, _, _ in conclusions]
 
     @overload
     def witness(self, receipt: Receipt, delivery: Delivery) -> Entry: ...
@@ -81,13 +77,13 @@ class PostgresLedger:
     def witness(self, receipt: Receipt, delivery: Delivery | None = None) -> Entry | None:
         """See :class:`mailonce.ledgers.base.Ledger`."""
         proof = {"key": receipt.key, "message_id": receipt.message_id, "evidence": receipt.evidence}
-        whose = _columns(delivery.identity, delivery.message.to, delivery.message.fingerprint) if delivery else None
+        whose = columns(delivery.identity, delivery.message.to, delivery.message.fingerprint) if delivery else None
         return self._prove("witness", proof, whose, lambda entry: entry.has_message(receipt.message_id))
 
     def observe(self, event: Event) -> Entry | None:
         """See :class:`mailonce.ledgers.base.Ledger`."""
-        whose = _columns(event.identity, event.address, "") if event.identity else None
-        return self._prove("observe", _told(event), whose, lambda entry: entry.holds(event))
+        whose = columns(event.identity, event.address, "") if event.identity else None
+        return self._prove("observe", event_columns(event), whose, lambda entry: entry.holds(event))
 
     def decide(self, key: str, decision: Decision) -> Entry | None:
         """See :class:`mailonce.ledgers.base.Ledger`."""
@@ -149,44 +145,7 @@ class PostgresLedger:
 
     def _one(self, name: str, values: Mapping[str, Any], patience: timedelta | None = None) -> Entry | None:
         row = self._database.row(name, values, patience)
-        return _entry(row) if row else None
+        return entry_of(row) if row else None
 
-    def _all(self, name: str, values: Mapping[str, Any]) -> list[Entry]:
-        return [_entry(row) for row in self._database.rows(name, values)]
-
-
-def _columns(identity: Identity, email: str, fingerprint: str) -> dict[str, Any]:
-    return {**asdict(identity), "email": email, "fingerprint": fingerprint}
-
-
-def _told(event: Event) -> dict[str, Any]:
-    return {
-        "key": event.key,
-        "message_id": event.message_id,
-        "evidence": event.evidence,
-        "note": event.note,
-        "event_id": event.id,
-        "fate": event.fate and event.fate.value,
-        "fate_at": event.at if event.fate else None,
-        "fate_detail": event.detail or None if event.fate else None,
-        "fates": _FATES,
-    }
-
-
-def _entry(row: Mapping[str, Any]) -> Entry:
-    own = ("campaign", "period", "recipient_id", "edition")
-    same = ("key", "email", "fingerprint", "attempt", "claimed_by", "claimed_at", "deadline_at", "settled_at",
-            "message_id", "sent_at", "error", "read_at")  # fmt: skip
-    return Entry(
-        identity=Identity(**{name: row[name] for name in own}),
-        state=State(row["state"]),
-        token=str(row["token"]) if row["token"] else None,
-        duplicate_message_ids=tuple(row["duplicate_message_ids"]),
-        history=tuple(row["history"]),
-        # Not told by a table that is still to be migrated: it can be read all the same.
-        fate=Fate(row["fate"]) if row.get("fate") else None,
-        fate_at=row.get("fate_at"),
-        fate_detail=row.get("fate_detail"),
-        event_ids=frozenset(row.get("event_ids", ())),
-        **{name: row[name] for name in same},
-    )
+    def _all(self, name: str, values: Mapping[str, Any], patience: timedelta | None = None) -> list[Entry]:
+        return [entry_of(row) for row in self._database.rows(name, values, patience)]

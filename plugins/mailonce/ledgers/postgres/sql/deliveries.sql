@@ -6,16 +6,25 @@
 -- time ──▶   worker A: claim ─────── send ─────── conclude(SENT)
 --            worker B:        claim ──▶ finds SENDING under A's token: does not send
 --            worker A again (its answer was lost): finds its own token: the claim is won, and not counted twice
+-- Every parameter is an array with one element a claim; the keys are distinct.
 WITH attempt AS (
     INSERT INTO {table} AS delivery (
         key, campaign, period, recipient_id, edition, email, fingerprint, state, attempt, token, claimed_by,
         claimed_at, deadline_at, settled_at, retention, updated_at, history
     )
-    VALUES (
-        %(key)s, %(campaign)s, %(period)s, %(recipient_id)s, %(edition)s, %(email)s, %(fingerprint)s, 'SENDING', 1,
-        %(token)s, %(by)s, now(), now() + %(window)s, now() + %(window)s + %(settle)s, %(retention)s, now(),
-        jsonb_build_array(jsonb_build_object('at', now(), 'state', 'SENDING', 'by', %(by)s::text, 'note', NULL))
+    SELECT
+        key, campaign, period, recipient_id, edition, email, fingerprint, 'SENDING', 1, token, claimed_by,
+        now(), now() + lasts, now() + lasts + settles, kept, now(),
+        jsonb_build_array(jsonb_build_object('at', now(), 'state', 'SENDING', 'by', claimed_by, 'note', NULL))
+    FROM unnest(
+        %(key)s::text[], %(campaign)s::text[], %(period)s::text[], %(recipient_id)s::text[], %(edition)s::text[],
+        %(email)s::text[], %(fingerprint)s::text[], %(token)s::uuid[], %(by)s::text[], %(window)s::interval[],
+        %(settle)s::interval[], %(retention)s::interval[]
+    ) AS claim (
+        key, campaign, period, recipient_id, edition, email, fingerprint, token, claimed_by, lasts, settles, kept
     )
+    -- Everybody locks rows in the same order: otherwise two that share some would wait for each other.
+    ORDER BY key
     ON CONFLICT (key) DO UPDATE SET
         -- A key recipe may leave the period out: the row belongs to the month whose run sends it.
         campaign = EXCLUDED.campaign,
@@ -53,25 +62,36 @@ WITH attempt AS (
 )
 SELECT *, now() AS read_at FROM attempt
 UNION ALL
--- This half sees the row as it was when the statement began. If it was free then, somebody else has it by now, and
--- nothing is answered: the statement is to be run again.
+-- This half sees a row as it was when the statement began. If it was free then, somebody else has it by now, and
+-- nothing is answered: the claim is to be made again.
 SELECT *, now() AS read_at FROM {table}
-WHERE key = %(key)s AND NOT EXISTS (SELECT FROM attempt)
+WHERE key = ANY (%(key)s) AND key NOT IN (SELECT key FROM attempt)
   AND state <> 'RELEASED' AND (expires_at IS NULL OR expires_at >= now());
 
 -- name: conclude
--- A proof ends a doubt: the owner's late answer counts as long as nobody has decided or claimed since.
+-- A proof ends a doubt: the owner's late answer counts as long as nobody has decided or claimed since. Every parameter
+-- is an array with one element a conclusion; the keys are distinct.
+WITH conclusion AS (
+    SELECT * FROM unnest(%(key)s::text[], %(token)s::uuid[], %(state)s::text[], %(message_id)s::text[], %(error)s::text[])
+        AS conclusion (key, token, state, message_id, error)
+), locked AS (
+    -- In the same order as everybody, as above.
+    SELECT key FROM {table} WHERE key = ANY (%(key)s) ORDER BY key FOR UPDATE
+)
 UPDATE {table} AS delivery SET
-    state = %(state)s,
-    message_id = %(message_id)s,
-    error = %(error)s,
-    sent_at = CASE WHEN %(state)s = 'SENT' THEN now() END,
-    token = CASE WHEN %(state)s IN ('SENT', 'IN_DOUBT') THEN token END,
-    expires_at = CASE WHEN %(state)s IN ('SENT', 'REJECTED') THEN now() + retention END,
+    state = conclusion.state,
+    message_id = conclusion.message_id,
+    error = conclusion.error,
+    sent_at = CASE WHEN conclusion.state = 'SENT' THEN now() END,
+    token = CASE WHEN conclusion.state IN ('SENT', 'IN_DOUBT') THEN delivery.token END,
+    expires_at = CASE WHEN conclusion.state IN ('SENT', 'REJECTED') THEN now() + retention END,
     updated_at = now(),
     history = history || jsonb_build_object(
-        'at', now(), 'state', %(state)s::text, 'by', claimed_by, 'note', coalesce(%(error)s::text, %(message_id)s::text))
-WHERE key = %(key)s AND token = %(token)s AND state IN ('SENDING', 'IN_DOUBT') AND state <> %(state)s
+        'at', now(), 'state', conclusion.state, 'by', claimed_by,
+        'note', coalesce(conclusion.error, conclusion.message_id))
+FROM conclusion JOIN locked USING (key)
+WHERE delivery.key = conclusion.key AND delivery.token = conclusion.token
+  AND delivery.state IN ('SENDING', 'IN_DOUBT') AND delivery.state <> conclusion.state
 RETURNING delivery.*, now() AS read_at;
 
 -- name: witness

@@ -1,0 +1,116 @@
+"""A ledger for the threads of one batch task: their claims and conclusions share round trips, by
+:mod:`mailonce.ledgers.group_commit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import overload
+
+from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt
+from mailonce.events import Event
+from mailonce.findings import Finding
+from mailonce.ledgers.base import Concluded, EpochStore, Ledger, ManyAtOnce, RateStore, Suppressions
+from mailonce.ledgers.group_commit import Group
+
+
+def grouped(ledger: Ledger) -> Ledger:
+    """Return a ledger for many threads of one task, whose writes share round trips if the ledger can write many at once.
+
+    DynamoDB cannot: ``BatchWriteItem`` takes no conditions, and of a ``TransactWriteItems`` one failed condition undoes
+    all.
+    """
+    return GroupedLedger(ledger) if isinstance(ledger, ManyAtOnce) else ledger
+
+
+class GroupedLedger:
+    """Meets :class:`mailonce.ledgers.base.Ledger`: claims and conclusions go in groups, everything else passes through.
+
+    When the ledger is away, every thread of the group gets LedgerUnavailable; when it refuses a group for any other
+    reason, each thread makes its own call, so that one row's fault stays its own. To write again is safe: every write
+    recognises its own token.
+    """
+
+    def __init__(self, ledger: ManyAtOnce) -> None:
+        self._ledger = ledger
+        self._claims: Group[Claim, Entry] = Group(ledger.claim_many, ledger.claim, lambda claim: claim.delivery.key)
+        self._conclusions: dict[timedelta | None, Group[Concluded, Entry | None]] = {}
+
+    def claim(self, claim: Claim) -> Entry:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        return self._claims.write(claim)
+
+    def conclude(
+        self, key: str, token: str, conclusion: Conclusion, *, patience: timedelta | None = None
+    ) -> Entry | None:
+        """See :class:`mailonce.ledgers.base.Ledger`. Only what is written with the same patience shares a group.
+
+        Whoever waits for a group's turn tries for as long as its patience says after that: twice as long at most.
+        """
+        group = self._conclusions.get(patience) or self._conclusions.setdefault(patience, self._concluding(patience))
+        return group.write((key, token, conclusion))
+
+    @overload
+    def witness(self, receipt: Receipt, delivery: Delivery) -> Entry: ...
+
+    @overload
+    def witness(self, receipt: Receipt, delivery: None = None) -> Entry | None: ...
+
+    def witness(self, receipt: Receipt, delivery: Delivery | None = None) -> Entry | None:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        return self._ledger.witness(receipt, delivery) if delivery else self._ledger.witness(receipt)
+
+    def observe(self, event: Event) -> Entry | None:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        return self._ledger.observe(event)
+
+    def decide(self, key: str, decision: Decision) -> Entry | None:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        return self._ledger.decide(key, decision)
+
+    def find(self, keys: Iterable[str]) -> Iterator[Entry]:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        return self._ledger.find(keys)
+
+    def of_month(self, campaign: str, period: str) -> Iterator[Entry]:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        return self._ledger.of_month(campaign, period)
+
+    def of_address(self, email: str) -> Iterator[Entry]:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        return self._ledger.of_address(email)
+
+    @property
+    def suppressions(self) -> Suppressions:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        return self._ledger.suppressions
+
+    @property
+    def epoch(self) -> EpochStore:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        return self._ledger.epoch
+
+    @property
+    def rate(self) -> RateStore:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        return self._ledger.rate
+
+    def examine(self) -> Iterator[Finding]:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        return self._ledger.examine()
+
+    def prepare(self) -> bool:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        return self._ledger.prepare()
+
+    def close(self) -> None:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        self._ledger.close()
+
+    def _concluding(self, patience: timedelta | None) -> Group[Concluded, Entry | None]:
+        return Group(
+            lambda conclusions: self._ledger.conclude_many(conclusions, patience=patience),
+            lambda concluded: self._ledger.conclude(*concluded, patience=patience),
+            lambda concluded: concluded[0],
+        )
