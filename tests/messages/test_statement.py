@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
+from mailonce.delivery import as_tag, from_tag
 from mailonce.errors import InvalidInput
 from mailonce.keys import ExpressionKey, Identity, content_key, statement_key
 from mailonce.messages.content import ProviderTemplate
@@ -39,6 +43,8 @@ def test_a_row_becomes_a_delivery() -> None:
         "mailonce_key": delivery.key,
         "mailonce_campaign": "usage",
         "mailonce_period": "2026-10",
+        "mailonce_edition": "corrected",
+        "mailonce_recipient": "C-1",
     }
 
 
@@ -116,3 +122,11 @@ class Failing:
 def test_a_fault_is_not_taken_for_bad_input() -> None:
     with pytest.raises(RuntimeError, match="a fault of the content"):
         maker(content=Failing()).delivery(row())
+
+
+@given(st.text(min_size=1, max_size=256))
+def test_a_recipient_s_id_comes_back_from_its_tag(recipient_id: str) -> None:
+    tag = as_tag(recipient_id)
+    assert not tag or from_tag(tag) == recipient_id
+    assert re.fullmatch(r"[A-Za-z0-9_-]{0,256}", tag)
+    assert tag or len(recipient_id.encode()) > 180, "only what is too long has none"
