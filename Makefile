@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo serve test soak lint format lock clean
+.PHONY: demo serve test soak bench lint format lock clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -20,6 +20,9 @@ test: $(INSTALLED) ## the whole test suite; starts and stops the servers it need
 
 soak: $(INSTALLED) ## SOAK_MAILS mails (5000) while workers, scheduler and PostgreSQL are killed; about 15 minutes
 	$(BIN)/python -m sandbox.soak
+
+bench: $(INSTALLED) ## the package beside its peers, as a table and in docs/benchmarks.md; ROWS=1,2 runs some; about 15 minutes
+	$(BIN)/python -m benchmarks --rows "$(ROWS)"
 
 lint: $(INSTALLED) ## what the project holds itself to
 	$(BIN)/ruff check .

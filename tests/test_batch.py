@@ -13,7 +13,7 @@ import pytest
 
 from mailonce import batch
 from mailonce.batch import deliver_all
-from mailonce.delivery import Decision, Delivery
+from mailonce.delivery import Decision, Delivery, PlannedDelivery
 from mailonce.errors import BatchIncomplete, InDoubt, InvalidInput, MailonceError, Rejected, RunBlocked, Throttled
 from mailonce.messages.message import Message
 from mailonce.pace import Pace
@@ -102,6 +102,31 @@ def test_a_retry_touches_only_the_unresolved(tools: Tools, provider: Provider) -
         deliver_all(makers(*EVERYBODY), tools, concurrency=4)
     assert provider.asked - asked == Counter({"throttled-1": 1})
     assert len(caught.value.errors) == 3
+
+
+def test_what_was_planned_is_made_only_for_who_has_no_mail_yet(
+    tools: Tools, provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    made: list[str] = []
+
+    def planned(recipient: str, fingerprint: str = "") -> PlannedDelivery:
+        delivery = make_delivery(recipient)
+
+        def make() -> Delivery:
+            made.append(recipient)
+            return delivery
+
+        told = fingerprint or delivery.message.fingerprint
+        return PlannedDelivery(key=delivery.key, recipient_id=recipient, fingerprint=told, make=make)
+
+    assert deliver_all([planned("fine-1"), planned("fine-2")], tools, concurrency=2).results == {Result.SENT: 2}
+    made.clear()
+    everybody = [planned("fine-1"), planned("fine-2", "another content"), planned("fine-3"), *makers("fine-4")]
+    tally = deliver_all(everybody, tools, concurrency=2)
+    assert tally.results == {Result.ALREADY_SENT: 1, Result.CONTENT_CHANGED: 1, Result.SENT: 2}
+    assert made == ["fine-3"]
+    assert set(provider.asked.values()) == {1}
+    assert "fine-2: nothing sent: already sent" in caplog.text
 
 
 def test_finished_again_is_all_replays(tools: Tools, provider: Provider) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TypeVar
 
-from mailonce.delivery import Delivery, Entry
+from mailonce.delivery import Delivery, Entry, PlannedDelivery
 from mailonce.errors import BatchIncomplete, InvalidInput, MailonceError, NotDelivered, RunBlocked, Throttled
 from mailonce.protocol import Result, Tools, deliver, replay
 from mailonce.states import State
@@ -60,7 +60,8 @@ def deliver_all(makers: Sequence[Maker], tools: Tools, *, concurrency: int = 1) 
     The ledger is asked first who has their mail already: they need no claim and no turn in the pace. Only a mail that is
     alone and need not wait for its turn is claimed without a look.
 
-    :param makers: each returns one delivery, or raises InvalidInput; called shortly before it is needed.
+    :param makers: each returns one delivery, or raises InvalidInput; called shortly before it is needed. One that is a
+        :class:`mailonce.delivery.PlannedDelivery` is not called for a mail that was sent before.
     :param concurrency: how many at once.
     :return: how each ended.
     :raises mailonce.errors.BatchIncomplete: some are not done; of one delivery alone, its own error.
@@ -102,9 +103,10 @@ def _looked_up(makers: Sequence[Maker], tools: Tools) -> Iterator[Delivery | Out
 
 
 def _look(makers: Sequence[Maker], tools: Tools) -> Sequence[Delivery | Outcome]:
-    made = [_made(maker) for maker in makers]
-    entries = {entry.key: entry for entry in tools.ledger.find(_keys(made))}
-    return [_done(each, entries.get(each.key)) if isinstance(each, Delivery) else each for each in made]
+    # What was planned is known by its key, and is made only if somebody is to get it.
+    known = [maker if isinstance(maker, PlannedDelivery) else _made(maker) for maker in makers]
+    entries = {entry.key: entry for entry in tools.ledger.find(_keys(known))}
+    return [each if isinstance(each, MailonceError) else _done(each, entries.get(each.key)) for each in known]
 
 
 def _made(maker: Maker) -> Delivery | InvalidInput:
@@ -114,14 +116,16 @@ def _made(maker: Maker) -> Delivery | InvalidInput:
         return error
 
 
-def _keys(made: Iterable[Delivery | Outcome]) -> list[str]:
-    return [each.key for each in made if isinstance(each, Delivery)]
+def _keys(known: Iterable[PlannedDelivery | Delivery | MailonceError]) -> list[str]:
+    return [each.key for each in known if not isinstance(each, MailonceError)]
 
 
-def _done(delivery: Delivery, entry: Entry | None) -> Delivery | Outcome:
+def _done(each: PlannedDelivery | Delivery, entry: Entry | None) -> Delivery | Outcome:
     if entry and entry.state in (State.SENT, State.CANCELLED):
-        return replay(delivery, entry), entry
-    return delivery
+        if isinstance(each, PlannedDelivery):
+            return replay(entry, each.recipient_id, each.fingerprint), entry
+        return replay(entry, each.identity.recipient_id, each.message.fingerprint), entry
+    return _made(each) if isinstance(each, PlannedDelivery) else each
 
 
 def _attempt(delivery: Delivery, tools: Tools, tries: int) -> Outcome:

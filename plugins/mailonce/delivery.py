@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -64,6 +64,22 @@ class Delivery:
             "mailonce_recipient": as_tag(identity.recipient_id),
         }
         return {name: value for name, value in tags.items() if value}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedDelivery:
+    """A delivery that was planned before and can be made again: enough to tell that nothing need be done for it.
+
+    :param fingerprint: of its message, when it was planned. :param make: makes it, or raises InvalidInput.
+    """
+
+    key: str
+    recipient_id: str
+    fingerprint: str
+    make: Callable[[], Delivery]
+
+    def __call__(self) -> Delivery:
+        return self.make()
 
 
 def as_tag(text: str) -> str:

@@ -144,7 +144,7 @@ def deliver(delivery: Delivery, tools: Tools) -> tuple[Result, Entry]:
         tools.journal.done(claim)
         match choice:
             case Choice.REPLAY:
-                return replay(delivery, entry), entry
+                return replay(entry, delivery.identity.recipient_id, delivery.message.fingerprint), entry
             case Choice.WAIT:
                 raise InFlight(f"being sent right now by {entry.claimed_by}", **_names(delivery))
             case Choice.DOUBT:
@@ -260,15 +260,15 @@ def record_kept_receipts(tools: Tools) -> Mapping[str, Receipt]:
     return unrecorded
 
 
-def replay(delivery: Delivery, entry: Entry) -> Result:
-    """Say why nothing was sent. :param entry: SENT or CANCELLED."""
-    who, key = delivery.identity.recipient_id, delivery.key[:12]
+def replay(entry: Entry, who: str, fingerprint: str) -> Result:
+    """Say why nothing was sent ``who``, whose mail would say what ``fingerprint`` tells. :param entry: SENT or CANCELLED."""
+    key = entry.key[:12]
     if entry.state is State.CANCELLED:
         log.info("%s: nothing sent: cancelled by a person [key %s…]", who, key)
         return Result.CANCELLED
     when = f"{entry.sent_at:%Y-%m-%d %H:%M} UTC" if entry.sent_at else "an unknown day"
     # A row that an event made anew after a loss does not know what its mail said.
-    if entry.fingerprint in ("", delivery.message.fingerprint):
+    if entry.fingerprint in ("", fingerprint):
         log.info("%s: nothing sent: already sent on %s as message %s [key %s…]", who, when, entry.message_id, key)
         return Result.ALREADY_SENT
     log.warning(

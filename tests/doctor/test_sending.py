@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import boto3
-import botocore.client
 import certifi
 import pytest
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.exceptions import ConnectionClosedError
+from botocore.httpsession import URLLib3Session
 
 from mailonce.doctor import sending
 from mailonce.doctor.examination import CHECKS, examine
@@ -38,17 +38,20 @@ def test_one_send_is_one_request_and_none_goes_to_ses(install: Install, ses: Ses
 def test_a_layer_below_boto3_s_settings_that_repeats_is_seen(
     install: Install, monkeypatch: pytest.MonkeyPatch, trouble: Trouble
 ) -> None:
-    """As an instrumentation would do that patches botocore, and means well."""
-    call = botocore.client.BaseClient._make_api_call
-    meant = {Trouble.UNAVAILABLE: ClientError, Trouble.HANGING_UP: ConnectionClosedError}[trouble]
+    """As an instrumentation would do that patches the connection's session, and means well."""
+    send = URLLib3Session.send
 
-    def once_more(self: Any, *arguments: Any) -> Any:
+    def once_more(self: URLLib3Session, request: Any) -> Any:
+        request.body = b"".join(request.body)  # it is given out once, and would be empty the second time
         try:
-            return call(self, *arguments)
-        except meant:
-            return call(self, *arguments)
+            answer = send(self, request)
+        except ConnectionClosedError:
+            answer = None
+        if answer is not None and answer.status_code < 500:
+            return answer
+        return send(self, request)
 
-    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", once_more)
+    monkeypatch.setattr(URLLib3Session, "send", once_more)
     finding = only(examine(install(), ONE).findings, sending.REQUESTS)
     assert finding.severity is Severity.ERROR
     assert f"2 requests for one mail when {trouble.value}" in finding.found

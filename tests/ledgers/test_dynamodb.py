@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -81,14 +82,18 @@ def test_writes_whose_answers_are_lost_recognise_their_own_work(ledger: DynamoDB
     assert proved.duplicate_message_ids == ("m-2",)
 
 
+def does_not_ask_for_the_row(request: Any, **_: Any) -> None:
+    question = json.loads(request.body)
+    del question["ReturnValuesOnConditionCheckFailure"]
+    request.body = json.dumps(question).encode()
+    request.headers["Content-Length"] = str(len(request.body))
+
+
 def test_an_api_that_does_not_tell_the_row_is_asked_for_it(ledger: DynamoDBLedger, wire: Wire) -> None:
     """Some stand-ins for DynamoDB refuse without the row as it stands."""
     claim = make_claim(make_delivery())
     ledger.claim(claim)
-    wire.client.meta.events.register(
-        "provide-client-params.dynamodb.UpdateItem",
-        lambda params, **_: {k: v for k, v in params.items() if k != "ReturnValuesOnConditionCheckFailure"},
-    )
+    wire.client.meta.events.register_first("before-send.dynamodb.UpdateItem", does_not_ask_for_the_row)
     wire.requests.clear()
     rival = make_claim(make_delivery())
     assert ledger.claim(rival).token == claim.token

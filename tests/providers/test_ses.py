@@ -181,10 +181,10 @@ def test_what_never_connected_never_left(unreachable: Any) -> None:
 
 
 def test_a_truncated_answer_or_an_empty_one_is_in_doubt(ses: SesStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = client(ses.url)
-    monkeypatch.setattr(made, "send_email", lambda **_: {"ResponseMetadata": {"HTTPStatusCode": 200}})
+    through = provider(ses.url)
+    monkeypatch.setattr(through, "_send_email", lambda **_: {"ResponseMetadata": {"HTTPStatusCode": 200}})
     with pytest.raises(InDoubt, match="without a message id"):
-        send(SesProvider(made))
+        send(through)
 
 
 class TestFence:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
 
+from mailonce.direct_calls import USER_AGENT, direct_call
 from mailonce.errors import InDoubt, InvalidInput, NotDelivered
 from mailonce.messages.message import Message
 from mailonce.providers.base import Departure
@@ -33,7 +34,12 @@ def one_request(config: Config | None = None, *, connections: int = 1) -> Config
     :param config: the user's own; its time-outs and the like stay, its retries do not.
     :param connections: how many requests are sent at once.
     """
-    ours = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, max_pool_connections=max(10, connections))
+    ours = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        max_pool_connections=max(10, connections),
+        user_agent=USER_AGENT,
+    )
     once = Config(retries={"total_max_attempts": 1, "mode": "standard"})
     return (ours.merge(config) if config else ours).merge(once)
 
@@ -55,6 +61,7 @@ class SesProvider:
                 remedy="Make the client with mailonce.providers.ses.one_request()",
             )
         self._client = client
+        self._send_email = direct_call(client, "SendEmail")
         self._configuration_set = configuration_set
         self._thread = threading.local()
         client.meta.events.register("before-sign.sesv2.SendEmail", self._signing)
@@ -74,7 +81,7 @@ class SesProvider:
         if self._configuration_set:
             request["ConfigurationSetName"] = self._configuration_set
         try:
-            answer = self._client.send_email(**request)
+            answer = self._send_email(**request)
         except NotDelivered:
             raise  # the departure refused
         except Exception as error:
@@ -82,7 +89,7 @@ class SesProvider:
             if isinstance(refusal, NotDelivered):
                 raise refusal from error  # the same, from within the connection, where botocore wraps it
             raise proved_by(error, sender=message.sender) from error
-        message_id = answer.get("MessageId")
+        message_id: str = answer.get("MessageId")
         if not message_id:
             raise InDoubt("the provider answered 200 without a message id: probably accepted, but nothing proves it.")
         return message_id

@@ -108,9 +108,18 @@ def _postgres_ledger(connection: Connection, settings: Settings, connections: in
 
 
 def _dynamodb_ledger(connection: Connection, settings: Settings, connections: int) -> Ledger:
+    from botocore.config import Config
+
+    from mailonce.direct_calls import USER_AGENT
     from mailonce.ledgers.dynamodb import DynamoDBLedger
 
-    client = aws_client(connection.conn_id, "dynamodb", region_name=settings.region_name)
+    ours = Config(max_pool_connections=max(10, connections), user_agent=USER_AGENT)
+    client = aws_client(
+        connection.conn_id,
+        "dynamodb",
+        region_name=settings.region_name,
+        configure=ours.merge,
+    )
     return DynamoDBLedger(client, table=settings.ledger_table)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mailonce.batch import Tally, deliver_all
-from mailonce.delivery import Delivery
+from mailonce.delivery import Delivery, PlannedDelivery
 from mailonce.errors import AwaitingQuota, BatchIncomplete, DailyQuotaExceeded, InvalidInput, MailonceError
 from mailonce.journal import Journal
 from mailonce.keys import key_recipe
@@ -63,7 +63,7 @@ def run(operator: IdempotentSesOperator, context: Context) -> dict[str, Any]:
         recipe=key_recipe(operator.key),
     )
     mailed = recipients if operator.snapshot else without_suppressed(recipients, settings)
-    makers = [partial(_planned_delivery, maker, recipient) for recipient in mailed]
+    makers = [_maker(maker, recipient) for recipient in mailed]
     if _is_true(operator.preview):
         with closing(open_ledger(settings)) as ledger:
             return preview_all(makers, ledger, folder_uri=operator.snapshot)
@@ -145,6 +145,18 @@ def _first_message(makers: Sequence[Callable[[], Delivery]]) -> Message | None:
         with suppress(InvalidInput):
             return make().message
     return None
+
+
+def _maker(maker: StatementMaker, recipient: Recipient) -> Callable[[], Delivery]:
+    make = partial(_planned_delivery, maker, recipient)
+    if recipient.planned_key is None or isinstance(recipient.row, InvalidInput):
+        return make
+    return PlannedDelivery(
+        key=recipient.planned_key,
+        recipient_id=recipient.row.recipient_id,
+        fingerprint=recipient.fingerprint,
+        make=make,
+    )
 
 
 def _planned_delivery(maker: StatementMaker, recipient: Recipient) -> Delivery:

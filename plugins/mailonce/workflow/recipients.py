@@ -28,11 +28,12 @@ class Recipient:
     """One to be mailed.
 
     :param row: theirs, or what is wrong with it: raised in its turn, so that it stops no other recipient.
-    :param planned_key: the key that their mail was planned under, if it was planned.
+    :param planned_key: the key that their mail was planned under, if it was planned. :param fingerprint: of that mail.
     """
 
     row: Row | InvalidInput
     planned_key: str | None = None
+    fingerprint: str = ""
 
 
 def read_recipients(operator: IdempotentSesOperator) -> list[Recipient]:
@@ -51,7 +52,7 @@ def read_recipients(operator: IdempotentSesOperator) -> list[Recipient]:
         if operator.chunk is None:
             raise InvalidInput(field="chunk", reason="is missing", remedy="Say which chunk of the snapshot")
         planned = Snapshot(operator.snapshot).chunk(operator.chunk)
-        return [Recipient(row=one.row, planned_key=one.key) for one in planned]
+        return [Recipient(row=one.row, planned_key=one.key, fingerprint=one.fingerprint) for one in planned]
     several = _from_text(operator.recipients)
     rows = several if several is not None else [_from_text(operator.recipient)]
     if isinstance(rows, (str, Mapping)) or not isinstance(rows, Sequence):

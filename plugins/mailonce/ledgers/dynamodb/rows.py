@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from mailonce.direct_calls import direct_call
 from mailonce.ledgers.dynamodb.calls import CONDITION_FAILED, Calls, NoTable, NothingYet, Request, code_of
 from mailonce.ledgers.dynamodb.expressions import Write
 from mailonce.ledgers.dynamodb.items import Item, item, shards
@@ -33,6 +34,7 @@ class Rows:
 
     def __init__(self, client: DynamoDBClient, calls: Calls, table: LedgerTable) -> None:
         self._client = client
+        self._update_item = direct_call(client, "UpdateItem")
         self._calls = calls
         self._table = table
 
@@ -59,7 +61,7 @@ class Rows:
             }
 
         try:
-            answer = self._call(self._client.update_item, request, "Attributes", patience)
+            answer = self._call(self._update_item, request, "Attributes", patience)
         except ClientError as refused:
             if code_of(refused) != CONDITION_FAILED:
                 raise
