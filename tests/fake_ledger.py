@@ -15,7 +15,7 @@ from mailonce.findings import Finding, Severity
 from mailonce.keys import Identity
 from mailonce.ledgers.base import Concluded
 from mailonce.states import State, may_follow
-from tests.fake_stores import MemoryEpoch, MemoryRates, MemorySuppressions
+from tests.fake_stores import MemoryBrowser, MemoryEpoch, MemoryRates, MemorySuppressions
 
 FINISHED = (State.SENT, State.REJECTED, State.CANCELLED)
 Answer = TypeVar("Answer")
@@ -58,6 +58,7 @@ class MemoryLedger:
         self.suppressions = MemorySuppressions(self._now, self._call)
         self.epoch = MemoryEpoch(self._now, self._call)
         self.rate = MemoryRates(self._now, self._call)
+        self.browser = MemoryBrowser(self._call, lambda: [entry for key in self._rows if (entry := self._live(key))])
         self.findings = [Finding(severity=Severity.OK, check="ledger", found="in memory")]
 
     def claim(self, claim: Claim) -> Entry:
@@ -69,14 +70,13 @@ class MemoryLedger:
         self.patience_given = patience
         return self._call("conclude", lambda: self._conclude(key, token, conclusion))
 
-    def claim_many(self, claims: Sequence[Claim]) -> list[Entry]:
-        return self._call("claim many", lambda: [self._claim(claim) for claim in claims])
+    def write_many(
+        self, claims: Sequence[Claim], conclusions: Sequence[Concluded]
+    ) -> tuple[list[Entry], list[Entry | None]]:
+        def write() -> tuple[list[Entry], list[Entry | None]]:
+            return [self._claim(claim) for claim in claims], [self._conclude(*concluded) for concluded in conclusions]
 
-    def conclude_many(
-        self, conclusions: Sequence[Concluded], *, patience: timedelta | None = None
-    ) -> list[Entry | None]:
-        self.patience_given = patience
-        return self._call("conclude many", lambda: [self._conclude(*concluded) for concluded in conclusions])
+        return self._call("write many", write)
 
     def witness(self, receipt: Receipt, delivery: Delivery | None = None) -> Entry | None:
         return self._call("witness", lambda: self._witness(receipt, delivery))

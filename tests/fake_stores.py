@@ -1,13 +1,15 @@
-"""The suppressions, the epoch and the timetables of the ledger in memory."""
+"""The suppressions, the epoch, the timetables and the browser of the ledger in memory."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from mailonce.browsing import PAGE, MonthTotals, Page, Place, Search, Tally, checked, months_of, newest_first, page
+from mailonce.delivery import Entry
 from mailonce.epoch import Epoch
 from mailonce.rate import Reservation, Timetable
 from mailonce.suppression import Suppression, normal
@@ -137,3 +139,47 @@ class MemoryRates:
         starts_at = max(now, before.free_from)
         spacing = (after.free_from - starts_at) / slots
         return Reservation(wait=(starts_at - now).total_seconds(), spacing=spacing.total_seconds())
+
+
+class MemoryBrowser:
+    """Meets :class:`mailonce.ledgers.base.Browser`: looks at every row. :param rows: those that have not expired."""
+
+    def __init__(self, call: Call, rows: Callable[[], Iterable[Entry]]) -> None:
+        self._call = call
+        self._rows = rows
+
+    def months(self) -> Sequence[MonthTotals]:
+        return self._call("browser.months", lambda: months_of(map(self._tally, self._rows())))
+
+    def totals(self, campaign: str, period: str) -> Sequence[MonthTotals]:
+        month = (campaign, period)
+
+        def work() -> Sequence[MonthTotals]:
+            same = (row for row in self._rows() if (row.identity.campaign, row.identity.period) == month)
+            return months_of(map(self._tally, same))
+
+        return self._call("browser.totals", work)
+
+    def search(self, search: Search, *, after: str = "", limit: int = PAGE) -> Page:
+        place = Place.of(after)
+        checked(limit)
+
+        def work() -> Page:
+            rows = (row for row in self._rows() if search.fits(row) and Place.at(row) > place)
+            return page(sorted(rows, key=Place.at)[: limit + 1], limit)
+
+        return self._call("browser.search", work)
+
+    def of_recipient(self, recipient_id: str) -> Iterator[Entry]:
+        def work() -> list[Entry]:
+            return newest_first(row for row in self._rows() if row.identity.recipient_id == recipient_id)
+
+        return iter(self._call("browser.of_recipient", work))
+
+    @staticmethod
+    def _tally(row: Entry) -> Tally:
+        who = row.identity
+        return Tally(
+            campaign=who.campaign, period=who.period, edition=who.edition, state=row.state, fate=row.fate, number=1,
+            changed_at=None,
+        )  # fmt: skip

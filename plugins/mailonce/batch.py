@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from mailonce.delivery import Delivery, Entry, PlannedDelivery
 from mailonce.errors import BatchIncomplete, InvalidInput, MailonceError, NotDelivered, RunBlocked, Throttled
+from mailonce.lanes import Lanes
 from mailonce.protocol import Result, Tools, deliver, replay
 from mailonce.states import State
 
@@ -62,21 +63,24 @@ def deliver_all(makers: Sequence[Maker], tools: Tools, *, concurrency: int = 1) 
 
     :param makers: each returns one delivery, or raises InvalidInput; called shortly before it is needed. One that is a
         :class:`mailonce.delivery.PlannedDelivery` is not called for a mail that was sent before.
-    :param concurrency: how many at once.
+    :param concurrency: how many at once, between their claim and the provider's answer.
     :return: how each ended.
     :raises mailonce.errors.BatchIncomplete: some are not done; of one delivery alone, its own error.
     """
     tally = Tally()
     look = len(makers) > 1 or tools.pace.governed
     found = _looked_up(makers, tools) if look else (_made(maker) for maker in makers)
-    attempt = partial(_attempt, tools=tools, tries=TRIES if len(makers) > 1 else 1)
+    tries = TRIES if len(makers) > 1 else 1
     if concurrency == 1 or len(makers) == 1:
-        outcomes = (attempt(each) if isinstance(each, Delivery) else each for each in found)
+        outcomes = (_attempt(each, tools, tries) if isinstance(each, Delivery) else each for each in found)
         _collect(outcomes, tally, len(makers))
     else:
+        # Twice as many threads as mails on their way: while one half is on the wire, the other is written down.
+        threads, lanes = 2 * concurrency, Lanes(concurrency)
+        attempt = partial(_attempt_in_a_lane, tools=lanes.through(tools), tries=tries, lanes=lanes)
         with (
-            ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="mailonce") as pool,
-            closing(_side_by_side(pool, found, attempt, concurrency)) as side_by_side,
+            ThreadPoolExecutor(max_workers=threads, thread_name_prefix="mailonce") as pool,
+            closing(_side_by_side(pool, found, attempt, threads)) as side_by_side,
         ):
             try:
                 _collect(side_by_side, tally, len(makers))
@@ -140,11 +144,18 @@ def _attempt(delivery: Delivery, tools: Tools, tries: int) -> Outcome:
     return outcome
 
 
+def _attempt_in_a_lane(delivery: Delivery, tools: Tools, tries: int, lanes: Lanes) -> Outcome:
+    try:
+        return _attempt(delivery, tools, tries)
+    finally:
+        lanes.leave()  # of a mail that did not get as far as the provider
+
+
 def _side_by_side(
     pool: ThreadPoolExecutor,
     found: Iterable[Delivery | Outcome],
     attempt: Callable[[Delivery], Outcome],
-    concurrency: int,
+    threads: int,
 ) -> Generator[Outcome, None, None]:
     """Yield outcomes as they come. Each thread takes the next one when it is free, so that stopping means stopping."""
     waiting = _Shared(found)
@@ -158,9 +169,9 @@ def _side_by_side(
             told.put(outcome)
 
     try:
-        for _ in range(concurrency):
+        for _ in range(threads):
             pool.submit(work).add_done_callback(told.put)
-        working = concurrency
+        working = threads
         while working:
             news = told.get()
             if isinstance(news, Future):

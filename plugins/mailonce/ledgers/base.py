@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, overload, runtime_checkable
 
+from mailonce.browsing import PAGE, MonthTotals, Page, Search
 from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt
 from mailonce.epoch import Epoch
 from mailonce.events import Event
@@ -109,6 +110,11 @@ class Ledger(Protocol):
         """How fast mails may leave."""
         ...
 
+    @property
+    def browser(self) -> Browser:
+        """For people who look through it."""
+        ...
+
     def examine(self) -> Iterator[Finding]:
         """Look for whatever in the store itself would break the promise; changes nothing."""
         ...
@@ -131,14 +137,13 @@ class ManyAtOnce(Ledger, Protocol):
     :class:`mailonce.ledgers.grouped.GroupedLedger`.
     """
 
-    def claim_many(self, claims: Sequence[Claim]) -> list[Entry]:
-        """Do for each claim what :meth:`Ledger.claim` does. The keys are distinct. :return: their rows, in order."""
-        ...
+    def write_many(
+        self, claims: Sequence[Claim], conclusions: Sequence[Concluded]
+    ) -> tuple[list[Entry], list[Entry | None]]:
+        """Do for each what :meth:`Ledger.claim` and :meth:`Ledger.conclude` do. The keys are distinct.
 
-    def conclude_many(
-        self, conclusions: Sequence[Concluded], *, patience: timedelta | None = None
-    ) -> list[Entry | None]:
-        """Do for each what :meth:`Ledger.conclude` does. The keys are distinct. :return: their rows, in order."""
+        :return: their rows, in order.
+        """
         ...
 
 
@@ -167,6 +172,30 @@ class Suppressions(Protocol):
 
     def all(self) -> Iterator[Suppression]:
         """Yield every suppression that holds, streamed."""
+        ...
+
+
+class Browser(Protocol):
+    """Answers questions about many rows, fast with millions of them; expired rows are left out. Changes nothing."""
+
+    def months(self) -> Sequence[MonthTotals]:
+        """Return every campaign, month and edition there is: the newest month first, then by campaign and edition."""
+        ...
+
+    def totals(self, campaign: str, period: str) -> Sequence[MonthTotals]:
+        """Return one campaign's month, an edition each, in the editions' order."""
+        ...
+
+    def search(self, search: Search, *, after: str = "", limit: int = PAGE) -> Page:
+        """Return a page of what is searched for, in the order of recipient ids.
+
+        :param after: of the page before; empty: the first page.
+        :raises mailonce.errors.InvalidInput: ``after`` is not what a page told.
+        """
+        ...
+
+    def of_recipient(self, recipient_id: str) -> Iterator[Entry]:
+        """Yield every row of one recipient id (exactly this one), of all campaigns and months, newest month first."""
         ...
 
 

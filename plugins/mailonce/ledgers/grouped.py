@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import overload
 
 from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt
+from mailonce.errors import LedgerUnavailable
 from mailonce.events import Event
 from mailonce.findings import Finding
-from mailonce.ledgers.base import Concluded, EpochStore, Ledger, ManyAtOnce, RateStore, Suppressions
+from mailonce.ledgers.base import Browser, Concluded, EpochStore, Ledger, ManyAtOnce, RateStore, Suppressions
 from mailonce.ledgers.group_commit import Group
 
 
@@ -27,29 +28,31 @@ def grouped(ledger: Ledger) -> Ledger:
 class GroupedLedger:
     """Meets :class:`mailonce.ledgers.base.Ledger`: claims and conclusions go in groups, everything else passes through.
 
-    When the ledger is away, every thread of the group gets LedgerUnavailable; when it refuses a group for any other
-    reason, each thread makes its own call, so that one row's fault stays its own. To write again is safe: every write
-    recognises its own token.
+    When the ledger is away, every thread of the group gets LedgerUnavailable, and one that has patience goes on by itself;
+    when it refuses a group for any other reason, each thread makes its own call, so that one row's fault stays its own. To
+    write again is safe: every write recognises its own token.
     """
 
     def __init__(self, ledger: ManyAtOnce) -> None:
         self._ledger = ledger
-        self._claims: Group[Claim, Entry] = Group(ledger.claim_many, ledger.claim, lambda claim: claim.delivery.key)
-        self._conclusions: dict[timedelta | None, Group[Concluded, Entry | None]] = {}
+        self._group: Group[Claim | Concluded, Entry | None] = Group(self._together, self._alone, _key)
 
     def claim(self, claim: Claim) -> Entry:
         """See :class:`mailonce.ledgers.base.Ledger`."""
-        return self._claims.write(claim)
+        entry = self._group.write(claim)
+        assert entry is not None  # a claim always finds or makes its row
+        return entry
 
     def conclude(
         self, key: str, token: str, conclusion: Conclusion, *, patience: timedelta | None = None
     ) -> Entry | None:
-        """See :class:`mailonce.ledgers.base.Ledger`. Only what is written with the same patience shares a group.
-
-        Whoever waits for a group's turn tries for as long as its patience says after that: twice as long at most.
-        """
-        group = self._conclusions.get(patience) or self._conclusions.setdefault(patience, self._concluding(patience))
-        return group.write((key, token, conclusion))
+        """See :class:`mailonce.ledgers.base.Ledger`. The patience begins when the group's own, that of any call, has ended."""
+        try:
+            return self._group.write((key, token, conclusion))
+        except LedgerUnavailable:
+            if patience is None:
+                raise
+            return self._ledger.conclude(key, token, conclusion, patience=patience)
 
     @overload
     def witness(self, receipt: Receipt, delivery: Delivery) -> Entry: ...
@@ -96,6 +99,11 @@ class GroupedLedger:
         """See :class:`mailonce.ledgers.base.Ledger`."""
         return self._ledger.rate
 
+    @property
+    def browser(self) -> Browser:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        return self._ledger.browser
+
     def examine(self) -> Iterator[Finding]:
         """See :class:`mailonce.ledgers.base.Ledger`."""
         return self._ledger.examine()
@@ -108,9 +116,16 @@ class GroupedLedger:
         """See :class:`mailonce.ledgers.base.Ledger`."""
         self._ledger.close()
 
-    def _concluding(self, patience: timedelta | None) -> Group[Concluded, Entry | None]:
-        return Group(
-            lambda conclusions: self._ledger.conclude_many(conclusions, patience=patience),
-            lambda concluded: self._ledger.conclude(*concluded, patience=patience),
-            lambda concluded: concluded[0],
+    def _together(self, asked: Sequence[Claim | Concluded]) -> list[Entry | None]:
+        claimed, concluded = self._ledger.write_many(
+            [each for each in asked if isinstance(each, Claim)], [each for each in asked if not isinstance(each, Claim)]
         )
+        claims, conclusions = iter(claimed), iter(concluded)
+        return [next(claims) if isinstance(each, Claim) else next(conclusions) for each in asked]
+
+    def _alone(self, asked: Claim | Concluded) -> Entry | None:
+        return self._ledger.claim(asked) if isinstance(asked, Claim) else self._ledger.conclude(*asked)
+
+
+def _key(asked: Claim | Concluded) -> str:
+    return asked.delivery.key if isinstance(asked, Claim) else asked[0]

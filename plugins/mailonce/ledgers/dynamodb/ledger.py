@@ -13,6 +13,7 @@ from mailonce.errors import LedgerUnusable
 from mailonce.events import Event
 from mailonce.findings import Finding
 from mailonce.ledgers.dynamodb import expressions, items, observations
+from mailonce.ledgers.dynamodb.browser import DynamoDBBrowser
 from mailonce.ledgers.dynamodb.calls import Calls
 from mailonce.ledgers.dynamodb.clock import TableClock, utc_now
 from mailonce.ledgers.dynamodb.epoch import DynamoDBEpochStore
@@ -60,6 +61,7 @@ class DynamoDBLedger:
         self.suppressions = DynamoDBSuppressions(self._rows)
         self.epoch = DynamoDBEpochStore(self._rows, self._table, self._clock)
         self.rate = DynamoDBRateStore(self._rows, self._clock)
+        self.browser = DynamoDBBrowser(self._rows, self._clock)
 
     def claim(self, claim: Claim) -> Entry:
         """See :class:`mailonce.ledgers.base.Ledger`."""

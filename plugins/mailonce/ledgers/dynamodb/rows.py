@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,9 @@ class Rows:
     def __init__(self, client: DynamoDBClient, calls: Calls, table: LedgerTable) -> None:
         self._client = client
         self._update_item = direct_call(client, "UpdateItem")
+        # A million rows are counted by these two; with boto3's own parser that would take minutes of processor time.
+        self._scan = direct_call(client, "Scan")
+        self._read_parts = direct_call(client, "BatchGetItem")
         self._calls = calls
         self._table = table
 
@@ -72,14 +76,22 @@ class Rows:
             return False, next(self.read([key], patience), None)
         return True, item(answer["Attributes"])
 
-    def read(self, keys: Iterable[str], patience: timedelta | None = None) -> Iterator[Item]:
-        """Yield the rows of at most 100 keys, expired or not, as the last write left them."""
+    def read(
+        self, keys: Iterable[str], patience: timedelta | None = None, attributes: Sequence[str] = ()
+    ) -> Iterator[Item]:
+        """Yield the rows of at most 100 keys, expired or not, as the last write left them.
+
+        :param attributes: only these; empty: all.
+        """
         name = self._table.name
         # A key twice in one question is refused.
         question = {"Keys": [{"key": {"S": key}} for key in dict.fromkeys(keys)], "ConsistentRead": True}
-        asked: dict[str, Any] = {name: question}
+        asked: dict[str, Any] = {name: {**question, **_only(attributes)}}
+        operation = self._read_parts if attributes else self._client.batch_get_item
         while asked:
-            answer = self._call(self._batch_get_item, _timeless({"RequestItems": asked}), "Responses", patience)
+            answer = self._call(
+                partial(_progressing, operation), _timeless({"RequestItems": asked}), "Responses", patience
+            )
             yield from map(item, answer["Responses"].get(name, ()))
             asked = answer.get("UnprocessedKeys", {})
 
@@ -91,30 +103,56 @@ class Rows:
         while some := [row["key"] for row in islice(found, KEYS_PER_QUESTION)]:
             yield some
 
-    def look_up(self, index: str, attribute: str, value: str) -> Iterator[Item]:
-        """Yield what an index holds under one partition key, in the order of its sort key, page by page."""
-        request: dict[str, Any] = {
+    def look_up(
+        self, index: str, attribute: str, value: str, *, begin: tuple[str, str] | None = None, page: int = 1000
+    ) -> Iterator[Item]:
+        """Yield what an index holds under one partition key, in the order of its sort key, page by page.
+
+        :param begin: the sort key, and the value with which to begin.
+        """
+        condition, names, values = "#attribute = :value", {"#attribute": attribute}, {":value": {"S": value}}
+        if begin and begin[1]:  # no key is empty, and DynamoDB refuses to look for one
+            condition += " AND #sorted >= :begin"
+            names["#sorted"], values[":begin"] = begin[0], {"S": begin[1]}
+        request = {
             "TableName": self._table.name,
             "IndexName": index,
-            "KeyConditionExpression": "#attribute = :value",
-            "ExpressionAttributeNames": {"#attribute": attribute},
-            "ExpressionAttributeValues": {":value": {"S": value}},
-            "Limit": 1000,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+            "Limit": page,
         }
+        yield from self._paged(self._client.query, request)
+
+    def scanned(
+        self, part: tuple[int, int], attributes: Sequence[str], *, index: str | None = None, equal: tuple[str, str]
+    ) -> Iterator[Item]:
+        """Yield one part of the whole table, or of an index, in no order; as it was a moment ago.
+
+        :param part: which one (from 0 on), and of how many. :param attributes: only these.
+        :param equal: an attribute, and the value that it must have; an empty value: that it must be there.
+        """
+        name, value = equal
+        only = _only(attributes)
+        request = {
+            "TableName": self._table.name,
+            **({"IndexName": index} if index else {}),
+            "Segment": part[0],
+            "TotalSegments": part[1],
+            **only,
+            "FilterExpression": "#equal = :value" if value else "attribute_exists(#equal)",
+            "ExpressionAttributeNames": {**only["ExpressionAttributeNames"], "#equal": name},
+            **({"ExpressionAttributeValues": {":value": {"S": value}}} if value else {}),
+        }
+        yield from self._paged(self._scan, request)
+
+    def _paged(self, operation: Callable[..., Any], request: dict[str, Any]) -> Iterator[Item]:
         while True:
-            answer = self._call(self._client.query, _timeless(request), "Items")
+            answer = self._call(operation, _timeless(request), "Items")
             yield from map(item, answer["Items"])
             if not (last := answer.get("LastEvaluatedKey")):
                 return
             request["ExclusiveStartKey"] = last
-
-    def _batch_get_item(self, **request: Any) -> Any:
-        """Ask once; an answer without any progress counts as none, so that the next question waits."""
-        answer = self._client.batch_get_item(**request)
-        (asked,), left = request["RequestItems"].values(), answer.get("UnprocessedKeys", {}).values()
-        if sum(len(some["Keys"]) for some in left) == len(asked["Keys"]):
-            raise NothingYet
-        return answer
 
     def _call(
         self, operation: Callable[..., Any], request: Request, answer: str, patience: timedelta | None = None
@@ -125,6 +163,23 @@ class Rows:
             if self._table.prepare():
                 log.warning("ledger table %s did not exist and was made: it knows of no earlier mail", self._table.name)
             return self._calls.make(operation, request, answer=answer, patience=patience)
+
+
+def _only(attributes: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments by which a question asks for some attributes only; some of ours are reserved words."""
+    if not attributes:
+        return {}
+    names = {f"#{name}": name for name in attributes}
+    return {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
+
+
+def _progressing(operation: Callable[..., Any], **request: Any) -> Any:
+    """Ask once; an answer without any progress counts as none, so that the next question waits."""
+    answer = operation(**request)
+    (asked,), left = request["RequestItems"].values(), answer.get("UnprocessedKeys", {}).values()
+    if sum(len(some["Keys"]) for some in left) == len(asked["Keys"]):
+        raise NothingYet
+    return answer
 
 
 def _timeless(request: Mapping[str, Any]) -> Request:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from itertools import count
 from typing import Any, TypeVar
@@ -20,6 +20,9 @@ from mailonce.ledgers.postgres.statements import Table, statements
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
+
+Steps = Sequence[tuple[str, Mapping[str, Any]]]
+"""Names of statements, and the values of each."""
 
 PAGE = 1000
 """So many keys or rows make one question or answer."""
@@ -64,6 +67,22 @@ class Database:
     def rows(self, name: str, values: Mapping[str, Any], patience: timedelta | None = None) -> list[DictRow]:
         """Run one statement; return its rows."""
         return self.run(lambda connection: self.ask(connection, name, values).fetchall(), patience)
+
+    def all_rows(self, steps: Steps, patience: timedelta | None = None) -> list[DictRow]:
+        """Run several statements in one round trip, each in a transaction of its own; return the rows of all."""
+
+        def work(connection: Connection) -> list[DictRow]:
+            if len(steps) == 1:
+                return self.ask(connection, *steps[0]).fetchall()
+            cursors = []
+            with connection.pipeline() as pipeline:
+                for name, values in steps:
+                    cursors.append(self.ask(connection, name, values))
+                    # In one transaction they would lock rows in an order of their own: see the statement `claim`.
+                    pipeline.sync()
+            return [row for cursor in cursors for row in cursor.fetchall()]
+
+        return self.run(work, patience)
 
     def ask(
         self, connection: Connection, name: str, values: Mapping[str, Any] | None = None

@@ -11,11 +11,12 @@ from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Rece
 from mailonce.events import Event
 from mailonce.findings import Finding
 from mailonce.ledgers.base import Concluded
-from mailonce.ledgers.postgres.database import PAGE, Database
+from mailonce.ledgers.postgres.browser import PostgresBrowser
+from mailonce.ledgers.postgres.database import PAGE, Database, Steps
 from mailonce.ledgers.postgres.epoch import PostgresEpochStore
 from mailonce.ledgers.postgres.examination import examine
 from mailonce.ledgers.postgres.rate import PostgresRateStore
-from mailonce.ledgers.postgres.rows import claim_columns, columns, conclusion_columns, entry_of, event_columns
+from mailonce.ledgers.postgres.rows import columns, entry_of, event_columns, write
 from mailonce.ledgers.postgres.statements import Table
 from mailonce.ledgers.postgres.suppressions import PostgresSuppressions
 
@@ -42,31 +43,36 @@ class PostgresLedger:
         self.suppressions = PostgresSuppressions(self._database)
         self.epoch = PostgresEpochStore(self._database)
         self.rate = PostgresRateStore(self._database)
+        self.browser = PostgresBrowser(self._database)
 
     def claim(self, claim: Claim) -> Entry:
         """See :class:`mailonce.ledgers.base.Ledger`."""
-        return self.claim_many([claim])[0]
-
-    def claim_many(self, claims: Sequence[Claim]) -> list[Entry]:
-        """See :class:`mailonce.ledgers.base.ManyAtOnce`."""
-        entries: dict[str, Entry] = {}
-        # A row that was made or claimed between the two halves of the statement is not told: it is seen the next time.
-        while waiting := [claim for claim in claims if claim.delivery.key not in entries]:
-            entries |= {entry.key: entry for entry in self._all("claim", claim_columns(waiting))}
-        return [entries[claim.delivery.key] for claim in claims]
+        return self._write([claim], ())[0][0]
 
     def conclude(
         self, key: str, token: str, conclusion: Conclusion, *, patience: timedelta | None = None
     ) -> Entry | None:
         """See :class:`mailonce.ledgers.base.Ledger`."""
-        return self.conclude_many([(key, token, conclusion)], patience=patience)[0]
+        return self._write((), [(key, token, conclusion)], patience)[1][0]
 
-    def conclude_many(
-        self, conclusions: Sequence[Concluded], *, patience: timedelta | None = None
-    ) -> list[Entry | None]:
+    def write_many(
+        self, claims: Sequence[Claim], conclusions: Sequence[Concluded]
+    ) -> tuple[list[Entry], list[Entry | None]]:
         """See :class:`mailonce.ledgers.base.ManyAtOnce`."""
-        changed = {entry.key: entry for entry in self._all("conclude", conclusion_columns(conclusions), patience)}
-        return [changed.get(key) or self._one("row", {"key": key}, patience) for key, _, _ in conclusions]
+        return self._write(claims, conclusions)
+
+    def _write(
+        self, claims: Sequence[Claim], conclusions: Sequence[Concluded], patience: timedelta | None = None
+    ) -> tuple[list[Entry], list[Entry | None]]:
+        written = self._entries(write(claims, conclusions), patience)
+        # A row that was made or claimed between the two halves of the statement is not told: it is seen the next time.
+        while waiting := [claim for claim in claims if claim.delivery.key not in written]:
+            written |= self._entries(write(waiting, ()), patience)
+        claimed = [written[claim.delivery.key] for claim in claims]
+        return claimed, [written.get(key) or self._one("row", {"key": key}, patience) for key, _, _ in conclusions]
+
+    def _entries(self, steps: Steps, patience: timedelta | None) -> dict[str, Entry]:
+        return {row["key"]: entry_of(row) for row in self._database.all_rows(steps, patience)}
 
     @overload
     def witness(self, receipt: Receipt, delivery: Delivery) -> Entry: ...

@@ -19,7 +19,17 @@ def columns(identity: Identity, email: str, fingerprint: str) -> dict[str, Any]:
     return {**vars(identity), "email": email, "fingerprint": fingerprint}
 
 
-def claim_columns(claims: Sequence[Claim]) -> dict[str, list[Any]]:
+def write(claims: Sequence[Claim], conclusions: Sequence[Concluded]) -> list[tuple[str, dict[str, list[Any]]]]:
+    """Return the statements that make these claims and conclusions, with their values."""
+    steps = []
+    if conclusions:
+        steps.append(("conclude", _conclusion_columns(conclusions)))
+    if claims:
+        steps.append(("claim", _claim_columns(claims)))
+    return steps
+
+
+def _claim_columns(claims: Sequence[Claim]) -> dict[str, list[Any]]:
     """Return what the statement ``claim`` takes: one array a column, one element a claim."""
     return _arrays(
         {
@@ -35,7 +45,7 @@ def claim_columns(claims: Sequence[Claim]) -> dict[str, list[Any]]:
     )
 
 
-def conclusion_columns(conclusions: Sequence[Concluded]) -> dict[str, list[Any]]:
+def _conclusion_columns(conclusions: Sequence[Concluded]) -> dict[str, list[Any]]:
     """Return what the statement ``conclude`` takes: one array a column, one element a conclusion."""
     return _arrays(
         {

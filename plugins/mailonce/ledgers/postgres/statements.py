@@ -62,6 +62,7 @@ class Table:
             guard=self.derived("_guard"),
             index_month=self.derived("_month", with_schema=False),
             index_address=self.derived("_address", with_schema=False),
+            index_standing=self.derived("_standing", with_schema=False),
         )
 
 
