@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -79,11 +80,60 @@ def test_what_a_dead_process_left_is_written_into_the_ledger(folder: Path, ledge
     journal, claim = Journal(folder), claimed(ledger)
     for fact in facts:
         getattr(journal, fact)(claim, *([ARGUMENTS[fact]] if fact in ARGUMENTS else ()))
+    journal.claiming(claimed(ledger, "the next"))  # what is done is written down with it
     die(journal)
     recover(folder, ledger, young=AT_ONCE)
     assert state(ledger, claim) is expected
     assert not list(folder.iterdir())
     assert recover(folder, ledger, young=AT_ONCE) == 0
+
+
+def test_what_was_done_last_is_recovered_once_more_and_nothing_comes_of_it(folder: Path, ledger: MemoryLedger) -> None:
+    journal, claim = Journal(folder), claimed(ledger)
+    for fact in ("claiming", "leaving"):
+        getattr(journal, fact)(claim)
+    journal.accepted(claim, "m-1")
+    ledger.conclude(claim.delivery.key, claim.token, Conclusion(state=State.SENT, message_id="m-1"))
+    journal.done(claim)
+    (before,) = ledger.find([claim.delivery.key])
+    die(journal)
+    recover(folder, ledger, young=AT_ONCE)
+    (after,) = ledger.find([claim.delivery.key])
+    assert (after.state, after.message_id, after.history) == (before.state, before.message_id, before.history)
+
+
+def test_a_journal_that_is_closed_waits_for_what_is_being_written(
+    folder: Path, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, claim = Journal(folder), claimed(ledger)
+    journal.claiming(claim)
+    write, began, go_on = os.write, threading.Event(), threading.Event()
+
+    def slow(file: int, lines: bytes) -> int:
+        monkeypatch.setattr("mailonce.journal.os.write", write)
+        began.set()
+        assert go_on.wait(30)
+        return write(file, lines)
+
+    monkeypatch.setattr("mailonce.journal.os.write", slow)
+    leaving = threading.Thread(target=journal.leaving, args=(claim,))
+    leaving.start()
+    assert began.wait(30)
+    closing = threading.Thread(target=journal.close)
+    closing.start()
+    for _ in range(3000):
+        if journal._closed:
+            break
+        began.clear()
+        began.wait(0.01)
+    with pytest.raises(NeverLeft, match="closed"):
+        journal.leaving(make_claim(make_delivery("C-2")))
+    assert closing.is_alive(), "the lock is not released before the line is written"
+    go_on.set()
+    for thread in (leaving, closing):
+        thread.join(30)
+    recover(folder, ledger, young=AT_ONCE)
+    assert state(ledger, claim) is State.IN_DOUBT
 
 
 def test_a_living_process_is_left_alone(folder: Path, ledger: MemoryLedger) -> None:

@@ -102,7 +102,7 @@ def test_the_next_leave_while_the_first_are_written_down() -> None:
     provider.answer = accept
     done = threading.Thread(target=deliver_all, args=(makers(9), tools_of(ledger, provider)), kwargs={"concurrency": 3})
     done.start()
-    assert all(left.acquire(timeout=30) for _ in range(6)), "three are being written down, and three more have left"
+    assert all(left.acquire(timeout=30) for _ in range(4)), "three are being written down, and one more has left"
     assert not left.acquire(timeout=0.2), "nobody has a thread left"
     ledger.let.set()
     done.join(30)

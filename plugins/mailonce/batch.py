@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from queue import SimpleQueue
 from typing import TypeVar
 
 from mailonce.delivery import Delivery, Entry, PlannedDelivery
@@ -24,6 +23,9 @@ log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 5.0
 """How often a batch says how far it is."""
+
+NEWS_SECONDS = 0.2
+"""How often a batch counts what has ended, as long as it goes on."""
 
 PAGE = 100
 """So many keys are one question to the ledger: who has their mail already."""
@@ -75,8 +77,8 @@ def deliver_all(makers: Sequence[Maker], tools: Tools, *, concurrency: int = 1) 
         outcomes = (_attempt(each, tools, tries) if isinstance(each, Delivery) else each for each in found)
         _collect(outcomes, tally, len(makers))
     else:
-        # Twice as many threads as mails on their way: while one half is on the wire, the other is written down.
-        threads, lanes = 2 * concurrency, Lanes(concurrency)
+        # More threads than mails on their way: while those are on the wire, others are written down.
+        threads, lanes = concurrency + concurrency // 2, Lanes(concurrency)
         attempt = partial(_attempt_in_a_lane, tools=lanes.through(tools), tries=tries, lanes=lanes)
         with (
             ThreadPoolExecutor(max_workers=threads, thread_name_prefix="mailonce") as pool,
@@ -90,7 +92,9 @@ def deliver_all(makers: Sequence[Maker], tools: Tools, *, concurrency: int = 1) 
     if skipped := len(makers) - tally.done:
         log.error("%d of %d recipients were not tried: the run is blocked", skipped, len(makers))
     if tally.errors:
-        raise tally.errors[0] if len(makers) == 1 else BatchIncomplete(tally.errors, total=len(makers))
+        if len(makers) == 1:
+            raise tally.errors[0]
+        raise BatchIncomplete(tally.errors, total=len(makers), results=tally.results)
     return tally
 
 
@@ -159,26 +163,35 @@ def _side_by_side(
 ) -> Generator[Outcome, None, None]:
     """Yield outcomes as they come. Each thread takes the next one when it is free, so that stopping means stopping."""
     waiting = _Shared(found)
-    told: SimpleQueue[Outcome | Future[None]] = SimpleQueue()
+    told: deque[Outcome | Future[None]] = deque()
+    ended = threading.Event()
 
     def work() -> None:
         for each in waiting:
             outcome = attempt(each) if isinstance(each, Delivery) else each
             if isinstance(outcome, RunBlocked):
                 waiting.stop()  # at once, and not when the news has been read
-            told.put(outcome)
+            told.append(outcome)
+
+    def end(future: Future[None]) -> None:
+        told.append(future)
+        ended.set()
 
     try:
         for _ in range(threads):
-            pool.submit(work).add_done_callback(told.put)
+            pool.submit(work).add_done_callback(end)
         working = threads
         while working:
-            news = told.get()
-            if isinstance(news, Future):
-                news.result()  # raises what ended the thread before its time
-                working -= 1
-            else:
-                yield news
+            # Not at each outcome: to be woken a thousand times a second would slow down those who send.
+            ended.wait(NEWS_SECONDS)
+            ended.clear()
+            while told:
+                news = told.popleft()
+                if isinstance(news, Future):
+                    news.result()  # raises what ended the thread before its time
+                    working -= 1
+                else:
+                    yield news
     finally:
         # Stopped early (a blocked run, a killed task): what is on the wire still gets its outcome written down.
         waiting.stop()
