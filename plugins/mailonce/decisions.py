@@ -16,7 +16,7 @@ class DecisionRefused(MailonceError):
 def resolve(ledger: Ledger, key: str, decision: Decision) -> Entry:
     """Write a person's decision.
 
-    :param key: the delivery's key.
+    :param key: the delivery's key. :param decision: with a token, it is about that claim and no later one.
     :return: the row as it now stands.
     :raises DecisionRefused: there is no such delivery, or it is not in a state in which this can be decided.
     """
@@ -25,16 +25,18 @@ def resolve(ledger: Ledger, key: str, decision: Decision) -> Entry:
         raise DecisionRefused(f"the ledger has no delivery with key {key}.")
     # Nobody may have come by since its sender vanished; what the next task would do is done here.
     entry = abandon(entry, ledger)
-    if obstacle := _obstacle(entry, decision.state):
-        raise DecisionRefused(f"{entry.identity.recipient_id} is {entry.state.value}: {obstacle}")
+    if decision.token is not None and decision.token != entry.token:
+        raise DecisionRefused(f"{entry.identity.recipient_id} was claimed anew since it was looked at: look again.")
+    if reason := obstacle(entry, decision.state):
+        raise DecisionRefused(f"{entry.identity.recipient_id} is {entry.state.value}: {reason}")
     after = ledger.decide(key, Decision(**{**vars(decision), "token": entry.token}))
     if after is None or after.state is not decision.state:
         raise DecisionRefused(f"{entry.identity.recipient_id} changed at this moment: look again, then decide.")
     return after
 
 
-def _obstacle(entry: Entry, wanted: State) -> str:
-    """Return why the decision cannot be taken now; empty if it can."""
+def obstacle(entry: Entry, wanted: State) -> str:
+    """Return why a row as it stands cannot become what is wanted now; empty if it can."""
     if entry.state is State.SENDING:
         return "it is being sent right now. Wait for its deadline, then decide."
     if entry.state is wanted:

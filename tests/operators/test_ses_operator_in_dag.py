@@ -121,10 +121,13 @@ def test_the_map_shows_who_and_the_link_leads_to_the_mail(
     monkeypatch.setenv("AIRFLOW__MAILONCE__MESSAGE_URL", "https://mails.example.com/{message_id}")
     one = operator(recipient=ONE, edition="link")
     message_id = one.execute({})["message_id"]
-    (link,) = one.operator_extra_links
+    link, ledger = one.operator_extra_links
     assert link.get_link(one, ti_key=None) == f"https://mails.example.com/{message_id}"
     assert one.map_label == "C-1"
     batch = operator(recipients=[ONE, {**ONE, "recipient_id": "C-2"}, {**ONE, "recipient_id": "C-3"}], edition="link")
     batch.execute({})
     assert batch.map_label == "C-1 … C-3 (3)"
     assert link.get_link(batch, ti_key=None) == ""
+    month = "/plugin/mail-ledger/mailonce/months/welcome/2026-10?edition=link"
+    assert ledger.get_link(one, ti_key=None) == f"{month}&q=C-1&by=recipient"
+    assert ledger.get_link(batch, ti_key=None) == month
