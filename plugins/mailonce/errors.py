@@ -28,7 +28,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class MailonceError(Exception):
@@ -162,12 +163,15 @@ class BatchIncomplete(MailonceError):
     """Some recipients of a batch have no confirmed mail; every other one is done and stays done.
 
     :param errors: one error a recipient, in the batch's order.
-    :param total: how many recipients the batch has.
+    :param total: how many recipients the batch has. :param results: how many of the others ended how.
     """
 
-    def __init__(self, errors: Sequence[MailonceError], *, total: int) -> None:
+    def __init__(
+        self, errors: Sequence[MailonceError], *, total: int, results: Mapping[Any, int] | None = None
+    ) -> None:
         self.errors = tuple(errors)
         self.total = total
+        self.results = dict(results or {})
         super().__init__(self.errors, total)
 
     def __str__(self) -> str:
@@ -180,7 +184,14 @@ class BatchIncomplete(MailonceError):
 
 
 class RecipientsUnresolved(MailonceError):
-    """More recipients than tolerated have no confirmed mail at the end of a run."""
+    """More recipients than tolerated have no confirmed mail at the end of a run.
+
+    :param held: how many of them are in doubt, and wait for a person.
+    """
+
+    def __init__(self, text: str, *, held: int = 0) -> None:
+        self.held = held
+        super().__init__(text)
 
 
 class LedgerError(MailonceError):

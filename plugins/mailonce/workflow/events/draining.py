@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -59,6 +59,7 @@ class Drain:
     """One run over a queue. A message is deleted only once the ledger holds what it tells.
 
     :param threads: how many batches are worked on at once. :param budget: when to stop though there is more.
+    :param watch: is shown every batch of observations, by one thread at a time.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class Drain:
         *,
         threads: int = 1,
         budget: timedelta = TIME_BUDGET,
+        watch: Callable[[Sequence[Observation]], None] = lambda _observations: None,
     ) -> None:
         self.tally = Tally()
         self._queue = queue
         self._ledger = ledger
         self._set_aside = set_aside
         self._threads = threads
+        self._watch = watch
         self._started = self._said = time.monotonic()
         self._ends = self._started + budget.total_seconds()
         self._stopped = threading.Event()
@@ -150,6 +153,7 @@ class Drain:
             raise
         with self._lock:
             self.tally.add(observations)
+            self._watch(observations)
             self._say_progress()
         self._queue.delete(messages)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 
 from mailonce.delivery import Entry
 from mailonce.errors import EventUnreadable
-from mailonce.events import Event
+from mailonce.events import Event, Fate
 from mailonce.ledgers.base import Ledger
 from mailonce.providers.ses_events import Ignored, read_event
 from mailonce.states import State
@@ -50,12 +51,17 @@ class Observation:
     """One message, and what became of it.
 
     :param reason: why it is to be set aside. :param duplicate: what it newly proved.
+    :param entry: the ledger's row, if it changed. :param fate: what newly became of the mail.
+    :param at: the moment of the event, by the provider's clock.
     """
 
     message: Message
     outcome: Outcome
     reason: str = ""
     duplicate: Duplicate | None = None
+    entry: Entry | None = None
+    fate: Fate | None = None
+    at: datetime | None = None
 
 
 def observe_all(messages: Sequence[Message], ledger: Ledger) -> Iterator[Observation]:
@@ -117,5 +123,9 @@ def _observed(message: Message, event: Event, before: Entry | None, after: Entry
             "%s: a measured duplicate: the provider accepted messages %s for one key [key %s]",
             who, " and ".join(message_ids), after.key,
         )  # fmt: skip
-    outcome = Outcome.KNOWN if after is before else Outcome.APPLIED
-    return Observation(message=message, outcome=outcome, duplicate=duplicate)
+    if after is before:
+        return Observation(message=message, outcome=Outcome.KNOWN, duplicate=duplicate)
+    fate = None if before and before.fate is after.fate else after.fate
+    return Observation(
+        message=message, outcome=Outcome.APPLIED, duplicate=duplicate, entry=after, fate=fate, at=event.at
+    )

@@ -15,6 +15,8 @@ from mailonce.workflow.events.draining import Drain
 from mailonce.workflow.events.observing import Outcome
 from mailonce.workflow.events.queue import EventQueue
 from mailonce.workflow.events.set_aside import SetAside
+from mailonce.workflow.events.watching import EventsWatch
+from mailonce.workflow.metrics import AirflowMetrics
 from mailonce.workflow.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -41,10 +43,14 @@ def reconcile() -> dict[str, Any]:
         )
     queue = EventQueue(events_client(settings), settings.events_queue_url)
     set_aside = SetAside(settings.snapshot_uri)
-    with closing(open_ledger(settings, connections=settings.concurrency)) as ledger:
+    with (
+        closing(open_ledger(settings, connections=settings.concurrency)) as ledger,
+        EventsWatch(AirflowMetrics, settings) as watch,
+    ):
         if settings.journal_folder:
             recover(settings.journal_folder, ledger)
-        tally = Drain(queue, ledger, set_aside, threads=settings.concurrency).run()
+        tally = Drain(queue, ledger, set_aside, threads=settings.concurrency, watch=watch.observed).run()
+        watch.drained(ledger, queue)
     log.info("%s; the queue is %s", tally.in_words(), "empty" if tally.drained else "not known to be empty")
     duplicates = list(tally.duplicates.values())
     # Small and plain: it goes through XCom.
