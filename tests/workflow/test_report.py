@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from mailonce.delivery import Conclusion, Decision, Receipt, Timing
-from mailonce.errors import LedgerForgot, RecipientsUnresolved
+from mailonce.errors import LedgerForgot, LedgerUnusable, RecipientsUnresolved
 from mailonce.events import Event, EventKind
 from mailonce.messages.rows import read_row
 from mailonce.states import State
 from mailonce.workflow import report as report_module
-from mailonce.workflow.report import NAMES_IN_LOG, compile_report, report_run
+from mailonce.workflow.certifying import read_certificate
+from mailonce.workflow.report import NAMES_IN_LOG, report_run
+from mailonce.workflow.reporting import counting
+from mailonce.workflow.reporting.counting import compile_report
 from tests.fake_ledger import MemoryLedger
 from tests.fakes import make_claim
 
@@ -88,9 +91,6 @@ def test_whose_sender_has_vanished_is_in_doubt_at_the_latest_now(
     delivery = maker.delivery(read_row(row))
     ledger.claim(make_claim(delivery, by="try 1", timing=SETTLED_AT_ONCE))
     snapshot = write(row)
-    assert compile_report(snapshot, ledger, dry_run=True).counts == {"held as in doubt": 1}
-    (entry,) = ledger.find([delivery.key])
-    assert entry.state is State.SENDING, "a dry run changes nothing"
     (named,) = compile_report(snapshot, ledger).exceptions
     assert named["state"] == "IN_DOUBT"
     assert "try 1) left no answer" in named["why"]
@@ -136,12 +136,70 @@ def test_who_is_left_out_on_purpose_is_named_and_fails_nobody(
 def test_more_recipients_than_are_asked_for_at_a_time(
     write: Any, make_row: Any, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report_module, "_KEYS_PER_QUESTION", 2)
+    monkeypatch.setattr(counting, "KEYS_PER_QUESTION", 2)
     assert compile_report(write(*map(make_row, range(5))), ledger).counts == {"not yet": 5}
     assert ledger.calls.count("find") == 3
 
 
+def test_content_that_changed_since_is_counted_and_named(
+    write: Any, make_row: Any, maker: Any, ledger: MemoryLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    bring_to(ledger, maker.delivery(read_row(make_row("C-1", units=3))), State.SENT)
+    bring_to(ledger, maker.delivery(read_row(make_row("C-2", units=3))), State.SENT)
+    snapshot = write(make_row("C-1", units=4), make_row("C-2", units=3))
+    report = compile_report(snapshot, ledger)
+    assert (report.counts, report.unresolved) == ({"SENT": 2}, 0)
+    assert [one["recipient_id"] for one in report.content_changed] == ["C-1"]
+    assert "as message m-1, saying something else" in report.content_changed[0]["why"]
+    with caplog.at_level(logging.WARNING):
+        report_run(snapshot.uri, run_id="r", dry_run=False)
+    assert "run the month with another `edition`, for these recipients only" in caplog.text
+    stored = json.loads((Path(snapshot.uri.removeprefix("file://")) / "report.json").read_text())
+    assert stored["totals"]["content_changed"] == 1
+
+
 class TestRun:
+    def test_the_month_is_certified(self, month: Any, ledger: MemoryLedger, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.INFO), pytest.raises(RecipientsUnresolved):
+            report_run(month.uri, run_id="r", dry_run=False)
+        stored = json.loads((Path(month.uri.removeprefix("file://")) / "report.json").read_text())
+        head, seal = read_certificate(stored["certificate"])
+        assert (head.campaign, head.period, seal.lines) == ("usage", "2026-10", 6)
+        assert seal.root == stored["certificate_root"]
+        assert seal.root in caplog.text
+
+    def test_without_a_certificate_the_report_is_written_all_the_same(
+        self, write: Any, make_row: Any, maker: Any, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:  # fmt: skip
+        def refused(*_: Any) -> Any:
+            raise LedgerUnusable("no permission to list a month")
+
+        bring_to(ledger, maker.delivery(read_row(make_row())), State.SENT)
+        monkeypatch.setattr(ledger, "of_month", refused)
+        result = report_run(write(make_row()).uri, run_id="r", dry_run=False)
+        assert (result["SENT"], result["certificate"]) == (1, "")
+        assert "no certificate was written (no permission to list a month)" in caplog.text
+        assert "No certificate could be written" in Path(result["page"].removeprefix("file://")).read_text()
+
+    def test_the_page_is_beside_it_and_names_no_address(self, month: Any, ledger: MemoryLedger) -> None:
+        with pytest.raises(RecipientsUnresolved):
+            report_run(month.uri, run_id="r", dry_run=False)
+        page = (Path(month.uri.removeprefix("file://")) / "report.html").read_text()
+        assert "IN_DOUBT for a reason" in page
+        assert "ann@example.com" not in page
+
+    def test_an_older_runs_report_is_kept(self, write: Any, make_row: Any, maker: Any, ledger: Any) -> None:
+        bring_to(ledger, maker.delivery(read_row(make_row())), State.SENT)
+        uri = write(make_row()).uri
+        for run_id in ("scheduled__1", "manual__2"):
+            report_run(uri, run_id=run_id, dry_run=False)
+        home = Path(uri.removeprefix("file://"))
+        assert sorted(json.loads(file.read_text())["run_id"] for file in home.glob("runs/*/report.json")) == [
+            "manual__2", "scheduled__1",
+        ]  # fmt: skip
+        assert json.loads((home / "report.json").read_text())["run_id"] == "manual__2"
+
     def test_fails_with_counts_and_the_place_of_the_names(self, month: Any, ledger: MemoryLedger) -> None:
         with pytest.raises(RecipientsUnresolved, match="7 of 9 recipients have no confirmed mail") as caught:
             report_run(month.uri, run_id="manual__1", dry_run=False)
@@ -164,7 +222,6 @@ class TestRun:
         ledger.epoch._epoch = replace(ledger.epoch._epoch, runs=0)
         with pytest.raises(LedgerForgot, match="knows less"):
             report_run(uri, run_id="r", dry_run=False)
-        report_run(uri, run_id="r", dry_run=True)
 
     @pytest.mark.parametrize(("tolerated", "fails"), [("0", True), ("6", True), ("7", False)])
     def test_as_many_as_are_tolerated(
@@ -177,20 +234,15 @@ class TestRun:
         else:
             assert report_run(month.uri, run_id="r", dry_run=False)["SENT"] == 1
 
-    def test_a_dry_run_never_fails_and_has_a_file_of_its_own(self, month: Any, ledger: MemoryLedger) -> None:
-        result = report_run(month.uri, run_id="r", dry_run=True)
-        assert result["report"].endswith("/plan.json")
-        assert not (Path(month.uri.removeprefix("file://")) / "report.json").exists()
-
     def test_what_goes_to_airflow_is_small_and_plain(self, write: Any, make_row: Any, maker: Any, ledger: Any) -> None:
         bring_to(ledger, maker.delivery(read_row(make_row())), State.SENT)
         result = report_run(write(make_row()).uri, run_id="r", dry_run=False)
-        assert set(result) == {"SENT", "report"}
+        assert set(result) == {"SENT", "report", "page", "certificate", "certificate_root"}
         assert json.loads(json.dumps(result)) == result
 
     def test_an_empty_month_succeeds(self, write: Any, ledger: Any, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.INFO):
-            assert set(report_run(write().uri, run_id="r", dry_run=False)) == {"report"}
+            assert "SENT" not in report_run(write().uri, run_id="r", dry_run=False)
         assert "nobody to mail" in caplog.text
 
     @pytest.mark.parametrize("uri", [None, ""])

@@ -1,4 +1,4 @@
-"""The terminal tool: ``mailonce status | show | resolve | suppression | doctor | crashtest``. One file a group of commands."""
+"""The terminal tool, the command ``mailonce``. One file a group of commands."""
 
 from __future__ import annotations
 
@@ -8,21 +8,28 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 
 from mailonce.errors import MailonceError
-from mailonce.terminal import crashtest, deliveries, doctor, suppression
+from mailonce.terminal import certificate, crashtest, deliveries, doctor, export, months, preview, suppression
 from mailonce.terminal.output import FAILED, Screen
 
 _EXAMPLES = """examples:
+  mailonce status                               every month, with its totals
   mailonce status 2026-10                       how many are sent, held, rejected; and who is not sent
   mailonce show CUST-0042 --period 2026-10      did this customer get October, when, as which message?
   mailonce show billing@example.com             everything that this address ever got
   mailonce resolve KEY --sent --reason 'the customer confirmed it'
-  mailonce resolve KEY --release --reason 'not in the provider\\'s log: send it again'
+  mailonce preview 2026-11                      what will go out, before it goes out
+  mailonce export 2026-10 --output missing.csv  who did not get it, and why
+  mailonce certificate 2026-10                  the month's proof; mailonce verify FILE checks it
   mailonce suppression lift ann@example.com --reason 'the mailbox works again'
   mailonce doctor                               what would break the promise, and what to do about it
 
-exit codes: 0 done, 1 nothing found, 2 refused or failed
+More of each command: mailonce COMMAND --help
+
+exit codes: 0 done, 1 nothing found, or the answer is no, 2 refused or failed
 The ledger is the one that Airflow's configuration names: [mailonce] ledger_conn_id and ledger_table.
 """
+_GROUPS = (months, deliveries, preview, export, certificate, suppression, doctor, crashtest)
+"""In the order of the help."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,8 +52,6 @@ def _parser() -> argparse.ArgumentParser:
         description="Ask the ledger what became of a mail, decide what is in doubt, and look over the set-up.",
     )  # fmt: skip
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    deliveries.add_to(commands)
-    suppression.add_to(commands)
-    doctor.add_to(commands)
-    crashtest.add_to(commands)
+    for group in _GROUPS:
+        group.add_to(commands)
     return parser

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from mailonce.messages.message import Message
     from mailonce.workflow.settings import Settings
 
-_EPILOG = """No mail leaves: the provider is a server on this machine, which counts. The ledger's rows are those of a
+_EPILOG = """examples:
+  mailonce crashtest --quick
+  mailonce crashtest --campaign monthly_usage --row row.json
+
+No mail leaves: the provider is a server on this machine, which counts. The ledger's rows are those of a
 campaign of their own, name nobody's address, and are finished at the end; an hour later they count as absent.
 
 exit codes: 0 every case ended as promised, 2 one did not, or the test could not be run

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from mailonce.workflow.settings import Settings
 
 WARNED = 1
-_EXIT_CODES = """exit codes: 0 no errors (with --strict: and no warnings), 1 warnings with --strict, 2 errors
+_EPILOG = """examples:
+  mailonce doctor
+  mailonce doctor --strict --json               for scripts
+  mailonce doctor --adopt-ledger --reason 'restored from the backup, and compared'
+
+exit codes: 0 no errors (with --strict: and no warnings), 1 warnings with --strict, 2 errors
 
 Run it where the workers run: what it looks at is this machine's clock, proxies, and connections. It sends nothing.
 """
@@ -37,7 +42,7 @@ def add_to(commands: Any) -> None:
     doctor = commands.add_parser(
         "doctor",
         help="look over the set-up before anything is sent",
-        epilog=_EXIT_CODES,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     doctor.add_argument("--json", action="store_true", help="for programs")

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, TYPE_CHECKING, Any, TextIO
+
+from mailonce.errors import InvalidInput
 
 if TYPE_CHECKING:
     from mailonce.ledgers.base import Ledger
     from mailonce.workflow.settings import Settings
 
 DONE, NOT_FOUND, FAILED = 0, 1, 2
+UNRESOLVED = DIFFERENT = NOT_FOUND
+"""The answer is no: somebody is not served, or something is not as it was."""
 
 
 class Screen:
@@ -27,6 +35,14 @@ class Screen:
         if not self.shows(text):
             text = text.replace("…", "...").encode(self._encoding, "replace").decode(self._encoding)
         print(text, file=self._stream)
+
+    def write(self, text: str) -> None:
+        """Write text as it is, for programs, whatever the terminal says of its encoding."""
+        if (binary := getattr(self._stream, "buffer", None)) is None:
+            self._stream.write(text)
+        else:
+            self._stream.flush()
+            binary.write(text.encode())
 
     def json(self, value: Any) -> None:
         """Write a value for programs."""
@@ -48,6 +64,26 @@ class Screen:
 
 def _plain(value: Any) -> Any:
     return sorted(value) if isinstance(value, (set, frozenset)) else str(value)
+
+
+@contextmanager
+def replacing(file: str) -> Iterator[IO[bytes]]:
+    """Write a file that only its owner may read, and that is there whole or not at all.
+
+    :raises mailonce.errors.InvalidInput: it cannot be written.
+    """
+    target = Path(file)
+    try:
+        with NamedTemporaryFile("wb", dir=target.parent, prefix=".mailonce-", delete=False) as spool:
+            written = Path(spool.name)
+            try:
+                yield spool
+                spool.close()
+                written.replace(target)
+            finally:
+                written.unlink(missing_ok=True)
+    except OSError as error:
+        raise InvalidInput(field="--output", reason=str(error), remedy="Name a file that can be written") from error
 
 
 def load_settings() -> Settings:

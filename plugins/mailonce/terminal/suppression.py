@@ -13,7 +13,13 @@ from mailonce.suppression import Suppression
 from mailonce.terminal import output
 from mailonce.terminal.output import DONE, NOT_FOUND, Screen
 
-_EPILOG = """Hard bounces and complaints get here by themselves: reconcile_usage_email reads the provider's events.
+_EPILOG = """examples:
+  mailonce suppression list
+  mailonce suppression list billing@example.com
+  mailonce suppression add billing@example.com --reason 'asked us not to write'
+  mailonce suppression lift billing@example.com --reason 'the mailbox works again'
+
+Hard bounces and complaints get here by themselves: reconcile_usage_email reads the provider's events.
 Who is suppressed is left out of the next month's plan, by name; nobody is mailed later for having been left out.
 
 exit codes: 0 done, 1 nothing found, 2 refused or failed

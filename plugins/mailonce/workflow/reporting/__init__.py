@@ -1,0 +1,1 @@
+"""The report of a run: counted, and written as files that people and programs read."""
