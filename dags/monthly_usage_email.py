@@ -2,24 +2,41 @@
 
 preflight ─▶ snapshot ─▶ deliver (mapped: one task a recipient, batches at scale) ─▶ report
 
+With APPROVAL a person looks at the plan between snapshot and deliver. A dry run ends with the plan.
 Safe to trigger again, to clear, to run twice at once: only the mails that are missing go out.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pendulum
-from airflow.sdk import DAG, CronTriggerTimetable, Param, get_current_context, task
+from airflow.sdk import (
+    DAG,
+    AsyncCallback,
+    CronTriggerTimetable,
+    DeadlineAlert,
+    DeadlineReference,
+    Param,
+    get_current_context,
+    task,
+)
 
 from mailonce import DeliveryRetryPolicy, IdempotentSesOperator
+from mailonce.notifiers import DeliveryAlert, deadline_missed
 
 CAMPAIGN = "monthly_usage"
 INCLUDE = Path(__file__).resolve().parent.parent / "include"
 STATEMENT = INCLUDE / "sql" / "monthly_usage.sql"
 TEMPLATES = INCLUDE / "templates"
 RETRIES = DeliveryRetryPolicy().task_arguments
+ALERT = DeliveryAlert()  # through the channels of the settings
+
+DEADLINE = timedelta(hours=12)  # from the run's start; a run not done by then is an alert, and goes on
+APPROVAL = False  # True: nothing is sent before a person has looked at the plan and approved it
+APPROVAL_PATIENCE = timedelta(days=5)  # then nobody is mailed, and the run fails
 
 PARAMETERS = {
     "period": Param(
@@ -41,7 +58,7 @@ PARAMETERS = {
         False,
         type="boolean",
         title="Dry run",
-        description="Do everything except claim and send: write the rendered mails and the plan.",
+        description="Do everything except claim and send: write the plan, and rendered mails to look at.",
     ),
     "recipients_per_task": Param(
         None,
@@ -66,6 +83,7 @@ with DAG(
     schedule=CronTriggerTimetable("0 12 1 * *", timezone="UTC"),
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     catchup=False,
+    deadline=DeadlineAlert(DeadlineReference.DAGRUN_LOGICAL_DATE, DEADLINE, AsyncCallback(deadline_missed)),
     params=PARAMETERS,
     default_args={"owner": "billing", **RETRIES},
     tags=["mailonce", "email"],
@@ -74,7 +92,7 @@ with DAG(
     render_template_as_native_obj=False,
 ) as dag:
 
-    @task
+    @task(on_failure_callback=ALERT)
     def preflight() -> dict[str, Any]:
         """Find what would stop everybody's mail before anything is done."""
         from mailonce.workflow.preflight import preflight as check
@@ -87,14 +105,22 @@ with DAG(
             parameters=PARAMETERS,
         )
 
-    @task(multiple_outputs=False)
+    @task(multiple_outputs=False, on_failure_callback=ALERT)
     def snapshot(facts: dict[str, Any]) -> list[int]:
         """Query, check every row, write the immutable snapshot; return the numbers of its chunks."""
         from mailonce.workflow.planning import plan_month
 
-        return plan_month(get_current_context(), facts, campaign=CAMPAIGN, statement=STATEMENT, template_root=TEMPLATES)
+        return plan_month(
+            get_current_context(),
+            facts,
+            campaign=CAMPAIGN,
+            statement=STATEMENT,
+            template_root=TEMPLATES,
+            approval=APPROVAL,
+        )
 
-    @task(trigger_rule="all_done")
+    # Not deliver: the report says once what a thousand mapped tasks would say each.
+    @task(trigger_rule="all_done", on_failure_callback=ALERT)
     def report() -> dict[str, Any]:
         """Count from the ledger what became of everybody; fail if somebody has no confirmed mail."""
         from mailonce.workflow.report import report_run
@@ -113,9 +139,24 @@ with DAG(
         period="{{ ti.xcom_pull(task_ids='preflight')['period'] }}",
         edition="{{ params.edition }}",
         snapshot="{{ ti.xcom_pull(task_ids='snapshot', key='snapshot') }}",
+        approved="{{ ti.xcom_pull(task_ids='approve')['snapshot'] }}" if APPROVAL else None,
         preview="{{ params.dry_run }}",
         template_root=str(TEMPLATES),
         map_index_template="{{ task.map_label }}",
         **RETRIES,
     ).expand(chunk=chunks)
     deliver >> report()
+
+    if APPROVAL:
+        # Not at the top: whoever does without approval need not parse it.
+        from mailonce.operators.approval import PlanApprovalOperator
+
+        approve = PlanApprovalOperator(
+            task_id="approve",
+            subject="May these mails go out?",
+            body="{{ ti.xcom_pull(task_ids='snapshot', key='question') }}",
+            snapshot="{{ ti.xcom_pull(task_ids='snapshot', key='snapshot') }}",
+            preview="{{ params.dry_run }}",
+            response_timeout=APPROVAL_PATIENCE,
+        )
+        chunks >> approve >> deliver

@@ -14,6 +14,7 @@ import pendulum
 from airflow.sdk import DAG, CronTriggerTimetable, task
 
 from mailonce import DeliveryRetryPolicy
+from mailonce.notifiers import DeliveryAlert
 
 with DAG(
     dag_id="reconcile_usage_email",
@@ -25,7 +26,7 @@ with DAG(
     catchup=False,
     # Two at once would be safe, but neither could tell that the queue is empty while the other holds messages.
     max_active_runs=1,
-    default_args={"owner": "billing", **DeliveryRetryPolicy().task_arguments},
+    default_args={"owner": "billing", "on_failure_callback": DeliveryAlert(), **DeliveryRetryPolicy().task_arguments},
     tags=["mailonce", "email"],
     doc_md=__doc__,
 ) as dag:

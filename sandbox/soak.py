@@ -206,8 +206,8 @@ def many_customers(connection: psycopg.Connection, number: int) -> None:
     create_schema(connection)
     month = months_before(date.today(), 1)[0]  # noqa: DTZ011
     connection.execute(
-        "INSERT INTO customers (customer_id, name, email, plan, currency) SELECT 'C-' || lpad(n::text, 6, '0'), "
-        "'Customer ' || n, 'c' || n || '@example.com', 'Team', 'EUR' FROM generate_series(1, %s) AS n",
+        "INSERT INTO customers (customer_id, name, email, plan, currency) "
+        "SELECT 'C-' || lpad(n::text, greatest(6, length(n::text)), '0'), 'Customer ' || n, 'c' || n || '@example.com', 'Team', 'EUR' FROM generate_series(1, %s) AS n",
         [number],
     )
     connection.execute("INSERT INTO prices VALUES ('Team', 'EUR', 'compute_hours', 0.05, 2)")

@@ -35,6 +35,7 @@ class Sandbox:
     :param airflow_port: :param mailbox_port: 0 takes a free one.
     :param settings: environment variables that win over those made here.
     :param celery_workers: so many workers behind a broker run the tasks, each two at once; 0: the scheduler runs them.
+    :param dags: folder of the Dag files, with ``include`` beside it.
     Airflow asks for no password: it listens to this machine only.
     """
 
@@ -46,8 +47,10 @@ class Sandbox:
         mailbox_port: int = 0,
         settings: Mapping[str, str] | None = None,
         celery_workers: int = 0,
+        dags: Path = ROOT / "dags",
     ) -> None:
         self.directory = directory
+        self._dags = dags
         self._airflow_port = airflow_port
         self._mailbox_port = mailbox_port
         self._added_settings = dict(settings or {})
@@ -83,7 +86,7 @@ class Sandbox:
             self.airflow = AirflowStack(
                 self.directory / "airflow",
                 self.postgres,
-                ROOT / "dags",
+                self._dags,
                 ROOT / "plugins",
                 distributed | self.environment(),
                 self._airflow_port,

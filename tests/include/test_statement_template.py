@@ -16,14 +16,17 @@ import pytest
 from jinja2 import StrictUndefined, meta
 from jinja2.sandbox import SandboxedEnvironment
 
-from mailonce.messages.templates import money, quantity
+from mailonce.messages.rows import read_row
+from mailonce.messages.statement import StatementMaker
+from mailonce.messages.templates import Templates, money, quantity
+from mailonce.period import Period
 from sandbox.sample_usage import create_schema
 
 INCLUDE = Path(__file__).parents[2] / "include"
 TEMPLATES = INCLUDE / "templates" / "monthly_usage"
 BODIES = ("body.html.j2", "body.txt.j2")
 ALL = (*BODIES, "subject.txt.j2", "headers.txt.j2")
-CONTEXT = {"period", "edition", "campaign"}
+CONTEXT = {"period", "edition", "campaign", "is_correction", "original_sent_at"}
 VOID_ELEMENTS = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
 LONG_NAME = "Cooperative Society of Orchard Growers, Cider Makers and Beekeepers " * 4 + "X" * 200
 SCRIPT_NAME = 'Kiln & <b>Ember</b> <script>alert("Kiln")</script>'
@@ -82,7 +85,9 @@ def render(template: str, edition: str = "original", options: dict[str, Any] | N
         last_day=dt.date(2026, 10, 31),
     )
     env = environment(autoescape=template.endswith(".html.j2"), **(options or {}))
-    variables = {**ROW, **changes, "period": period, "edition": edition, "campaign": "monthly_usage"}
+    facts = {"period": period, "edition": edition, "campaign": "monthly_usage"}
+    correction = {"is_correction": edition != "original", "original_sent_at": None}
+    variables = {**ROW, **facts, **correction, **changes}
     return env.from_string(source).render(variables)
 
 
@@ -222,6 +227,25 @@ def test_only_a_corrected_statement_says_that_it_is_one() -> None:
         assert "corrected" not in render(template).lower()
         assert "corrected" in render(template, edition="correction-1").lower()
     assert render("body.html.j2", "<i>x</i>").count("&lt;i&gt;x&lt;/i&gt;") == 1
+
+
+def test_a_corrected_statement_says_which_one_it_replaces() -> None:
+    sent_at = dt.datetime(2026, 11, 1, 12, tzinfo=dt.timezone.utc)
+    for body in BODIES:
+        told = " ".join(render(body, "correction-1", original_sent_at=sent_at).split())
+        assert "replaces the one for October 2026 sent on 1 November 2026" in told
+        told = " ".join(render(body, "correction-1").split())
+        assert "replaces the one you received earlier for October 2026" in told
+
+
+def test_the_original_statement_is_what_it_was() -> None:
+    """Whoever changes these templates changes this figure: every statement of a month that is out then counts as changed."""
+    maker = StatementMaker(
+        campaign="monthly_usage", period="2026-10", period_fields=Period("2026-10"),
+        content=Templates.of_campaign("monthly_usage", TEMPLATES.parent), sender="Billing <billing@example.com>",
+    )  # fmt: skip
+    fingerprint = maker.delivery(read_row(ROW)).message.fingerprint
+    assert fingerprint == "09dceb3b239ee169c6044fb8472c6bafb28845173d5ad57f90eb5a5bd81133a0"
 
 
 def test_who_it_is_for_and_for_when() -> None:

@@ -130,3 +130,22 @@ def test_a_recipient_s_id_comes_back_from_its_tag(recipient_id: str) -> None:
     assert not tag or from_tag(tag) == recipient_id
     assert re.fullmatch(r"[A-Za-z0-9_-]{0,256}", tag)
     assert tag or len(recipient_id.encode()) > 180, "only what is too long has none"
+
+
+def test_an_original_s_fingerprint_is_what_it_was_before_there_were_corrections() -> None:
+    """Another one would have every statement of the month reported as changed since it was sent."""
+    statement = maker("{{ units }} units{% if is_correction %}, corrected{% endif %}").delivery(row())
+    assert statement.message.text == "3 units"
+    assert statement.message.fingerprint == maker().delivery(row()).message.fingerprint
+    stored = maker(content=ProviderTemplate("usage-v1")).delivery(row()).message.stored_template
+    assert stored is not None
+    assert set(stored.data) == {"recipient_id", "email", "units", "campaign", "period", "edition"}
+
+
+def test_a_correction_is_told_that_it_is_one_and_when_the_original_was_sent() -> None:
+    text = "{{ is_correction }} {{ original_sent_at }}"
+    corrected = maker(text, edition="corrected-1")
+    assert corrected.delivery(row(original_sent_at="on Sunday")).message.text == "True on Sunday"
+    assert corrected.delivery(row(is_correction=False, original_sent_at="x")).message.text == "True x"
+    unknown = maker("{{ original_sent_at is none }}", edition="corrected-1").delivery(row())
+    assert unknown.message.text == "True"

@@ -17,6 +17,7 @@ from mailonce.errors import InvalidInput, LedgerUnavailable, MailonceError, Neve
 from mailonce.messages.message import Message, StoredTemplate
 from mailonce.workflow import account
 from mailonce.workflow.account import check_stored_template
+from mailonce.workflow.plan import Allowance
 from mailonce.workflow.preflight import check_quota, preflight, refuse_unknown
 from mailonce.workflow.settings import Settings
 from sandbox.ses import SesStandIn
@@ -263,5 +264,5 @@ def test_a_plan_beyond_the_quota_is_said(
     caplog: pytest.LogCaptureFixture, planned: int, left: int | None, quota: int | None, spread: bool, said: str | None
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        check_quota(planned, left, quota, spread=spread)
+        check_quota(planned, Allowance(left_today=left, daily_quota=quota, spread=spread))
     assert caplog.text == "" if said is None else f"{planned} mails are planned" in caplog.text and said in caplog.text

@@ -38,10 +38,15 @@ VALUES: dict[str, tuple[str, Any]] = {
     "record_patience": ("0", 0),
     "retention_days": ("400", 400),
     "tolerated_failures": ("5", 5),
+    "alert_topic": ("arn:aws:sns:eu-central-1:1:alerts", "arn:aws:sns:eu-central-1:1:alerts"),
+    "alert_channels": ("ours.channels", "ours.channels"),
+    "most_complaints": ("0.002", 0.002),
+    "most_bounces": ("0.1", 0.1),
 }
 
 
-VALID_ELSEWHERE = {"in_doubt": "hold", "timezone": "UTC", "account_suppressions": "false", "spread_over_days": "false"}
+VALID_ELSEWHERE = {"in_doubt": "hold", "timezone": "UTC", "account_suppressions": "false", "spread_over_days": "false",
+                   "most_complaints": "0.5", "most_bounces": "0.5"}  # fmt: skip
 """Another valid value of those settings that do not take every text."""
 
 
@@ -69,6 +74,13 @@ def test_a_patience_beyond_the_retries_is_refused() -> None:
     row = RETRIES[AwaitingProof]
     shortest = sum(row.before_retry(number, chance=0).total_seconds() for number in range(1, row.count + 1))
     assert shortest >= LONGEST_PATIENCE
+
+
+@pytest.mark.parametrize("share", ["1.5", "-0.1", "nan", "5 %"])
+def test_a_limit_is_a_share(monkeypatch: pytest.MonkeyPatch, share: str) -> None:
+    set_in_environment(monkeypatch, most_bounces=share)
+    with pytest.raises(InvalidInput, match="most_bounces"):
+        Settings.load()
 
 
 def test_each_ledger_has_journals_of_its_own() -> None:

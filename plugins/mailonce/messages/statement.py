@@ -11,6 +11,11 @@ from mailonce.keys import Identity, KeyRecipe, statement_key
 from mailonce.messages.content import Content
 from mailonce.messages.rows import Row
 
+ORIGINAL = "original"
+"""The first edition of a statement; every other one corrects it."""
+ORIGINAL_SENT_AT = "original_sent_at"
+"""Column of a correction's row, and what its templates see: when the original was sent; None: not known."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StatementMaker:
@@ -29,7 +34,7 @@ class StatementMaker:
     sender: str
     period_fields: Any = None
     reply_to: tuple[str, ...] = ()
-    edition: str = "original"
+    edition: str = ORIGINAL
     recipe: KeyRecipe = field(default=statement_key)
 
     def delivery(self, row: Row) -> Delivery:
@@ -48,6 +53,9 @@ class StatementMaker:
             "period": self.period_fields if self.period_fields is not None else self.period,
             "edition": self.edition,
         }
+        # An original is told nothing of corrections, so that its mail and fingerprint stay what they were before.
+        if self.edition != ORIGINAL:
+            fields |= {"is_correction": True, ORIGINAL_SENT_AT: row.fields.get(ORIGINAL_SENT_AT)}
         try:
             message = self.content.message(fields, sender=self.sender, to=row.email, reply_to=self.reply_to)
             return Delivery(identity=identity, key=self.recipe(identity, row.fields, message), message=message)

@@ -152,6 +152,8 @@ def _environment(loader: jinja2.BaseLoader) -> ImmutableSandboxedEnvironment:
         lstrip_blocks=True,
     )
     environment.filters.update(money=money, quantity=quantity)
+    # What only a correction is given: no template need ask first whether it is one.
+    environment.globals.update(is_correction=False, original_sent_at=None)
     return environment
 
 

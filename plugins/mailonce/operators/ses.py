@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
-from mailonce.operators.links import SentMessageLink
+from mailonce.operators.links import MailLedgerLink, SentMessageLink
 from mailonce.workflow.retries import DeliveryRetryPolicy
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class IdempotentSesOperator(BaseOperator):
     :param recipient: one row. (templated)
     :param recipients: a list of rows. (templated)
     :param snapshot: URI of a snapshot. (templated) :param chunk: which chunk of it.
+    :param approved: URI of the snapshot that a person approved: another one, and a mail that would differ from what it
+        was then, is refused. None: no approval is asked for. (templated)
     :param key: ``statement`` (campaign, period, recipient, edition), ``content``, or a JMESPath expression over the row.
     :param subject: :param text: :param html: :param headers: content as Jinja text; headers one ``Name: value`` a line.
     :param ses_template: name of a template stored in SES.
@@ -45,11 +47,11 @@ class IdempotentSesOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = (
-        "campaign", "period", "edition", "recipient", "recipients", "snapshot", "preview", "sender", "reply_to",
-        "configuration_set", "in_doubt", "ledger_conn_id", "ledger_table", "aws_conn_id", "region_name", "template_root",
+        "campaign", "period", "edition", "recipient", "recipients", "snapshot", "approved", "preview", "sender",
+        "reply_to", "configuration_set", "in_doubt", "ledger_conn_id", "ledger_table", "aws_conn_id", "region_name", "template_root",
     )  # fmt: skip
     template_fields_renderers: ClassVar[dict[str, str]] = {"recipient": "json", "recipients": "json"}
-    operator_extra_links = (SentMessageLink(),)
+    operator_extra_links = (SentMessageLink(), MailLedgerLink())
     ui_color = "#e8f4ec"
 
     def __init__(
@@ -62,6 +64,7 @@ class IdempotentSesOperator(BaseOperator):
         recipients: Sequence[Mapping[str, Any]] | str | None = None,
         snapshot: str | None = None,
         chunk: int | None = None,
+        approved: str | None = None,
         key: str = "statement",
         subject: str | None = None,
         text: str = "",
@@ -92,6 +95,7 @@ class IdempotentSesOperator(BaseOperator):
         self.recipients = recipients
         self.snapshot = snapshot
         self.chunk = chunk
+        self.approved = approved
         self.key = key
         self.subject = subject
         self.text = text

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,15 @@ from mailonce.ledgers.grouped import grouped
 from mailonce.messages.content import Content, ProviderTemplate
 from mailonce.messages.statement import StatementMaker
 from mailonce.messages.templates import Templates
+from mailonce.metrics.watching import Watch
 from mailonce.pace import Pace
 from mailonce.protocol import Tools, record_kept_receipts
 from mailonce.recovery import recover
 from mailonce.workflow.account import check_stored_template
+from mailonce.workflow.approval import check_approved, check_content
 from mailonce.workflow.connections import open_ledger, open_provider
 from mailonce.workflow.ledger_witness import refuse_forgetful
+from mailonce.workflow.metrics import AirflowMetrics
 from mailonce.workflow.periods import period_for_templates
 from mailonce.workflow.preview import preview_all
 from mailonce.workflow.receipts import TaskStateReceipts
@@ -50,6 +54,7 @@ def run(operator: IdempotentSesOperator, context: Context) -> dict[str, Any]:
     :raises mailonce.errors.MailonceError: see :mod:`mailonce.errors`.
     """
     settings = Settings.load({name: getattr(operator, name) for name in OVERRIDES})
+    check_approved(operator.snapshot, operator.approved)
     recipients = read_recipients(operator)
     operator.map_label = label(recipients)
     maker = StatementMaker(
@@ -63,10 +68,10 @@ def run(operator: IdempotentSesOperator, context: Context) -> dict[str, Any]:
         recipe=key_recipe(operator.key),
     )
     mailed = recipients if operator.snapshot else without_suppressed(recipients, settings)
-    makers = [_maker(maker, recipient) for recipient in mailed]
+    makers = [_maker(maker, recipient, approved=operator.approved is not None) for recipient in mailed]
     if _is_true(operator.preview):
         with closing(open_ledger(settings)) as ledger:
-            return preview_all(makers, ledger, folder_uri=operator.snapshot)
+            return preview_all(makers, ledger)
     if operator.ses_template and (sample := _first_message(makers)):
         check_stored_template(settings, sample)
     try:
@@ -93,6 +98,7 @@ def _deliver(
     with (
         closing(grouped(open_ledger(settings, connections=threads))) as ledger,
         closing(Journal(settings.journal_folder)) as journal,
+        Watch(AirflowMetrics(campaign=operator.campaign), began=_began(context)) as watch,
     ):
         tools = Tools(
             ledger=ledger,
@@ -101,9 +107,10 @@ def _deliver(
             by=_who(context),
             timing=settings.timing,
             journal=journal,
-            pace=Pace(ledger.rate, settings.account),
+            pace=Pace(watch.rates(ledger.rate), settings.account),
             doubt=settings.doubt,
             events_drained_at=lambda: ledger.epoch.read().events_drained_at,
+            reached=watch.reached,
         )
         if settings.max_send_rate:
             ledger.rate.limit(settings.account, settings.max_send_rate)
@@ -114,13 +121,13 @@ def _deliver(
                 # Cleared, perhaps long after its preflight, which would have found out.
                 refuse_forgetful(settings, ledger, campaign=operator.campaign, period=operator.period)
             tools = replace(tools, unrecorded=record_kept_receipts(tools))
-        return deliver_all(makers, tools, concurrency=threads)
+        return watch.told(deliver_all(makers, tools, concurrency=threads))
 
 
 def _to_follow(error: MailonceError) -> MailonceError:
     """Return the same failure, where a used up daily quota is one that Airflow tries again when it is free."""
     if isinstance(error, BatchIncomplete):
-        return BatchIncomplete([_to_follow(each) for each in error.errors], total=error.total)
+        return BatchIncomplete([_to_follow(each) for each in error.errors], total=error.total, results=error.results)
     if isinstance(error, DailyQuotaExceeded):
         return AwaitingQuota(error.detail, recipient_id=error.recipient_id, key=error.key)
     return error
@@ -147,8 +154,8 @@ def _first_message(makers: Sequence[Callable[[], Delivery]]) -> Message | None:
     return None
 
 
-def _maker(maker: StatementMaker, recipient: Recipient) -> Callable[[], Delivery]:
-    make = partial(_planned_delivery, maker, recipient)
+def _maker(maker: StatementMaker, recipient: Recipient, *, approved: bool) -> Callable[[], Delivery]:
+    make = partial(_planned_delivery, maker, recipient, approved=approved)
     if recipient.planned_key is None or isinstance(recipient.row, InvalidInput):
         return make
     return PlannedDelivery(
@@ -159,7 +166,7 @@ def _maker(maker: StatementMaker, recipient: Recipient) -> Callable[[], Delivery
     )
 
 
-def _planned_delivery(maker: StatementMaker, recipient: Recipient) -> Delivery:
+def _planned_delivery(maker: StatementMaker, recipient: Recipient, *, approved: bool) -> Delivery:
     row = recipient.row
     if isinstance(row, InvalidInput):
         raise row
@@ -171,6 +178,8 @@ def _planned_delivery(maker: StatementMaker, recipient: Recipient) -> Delivery:
             reason="the key is not the one that was planned: the recipe or the templates changed during the run",
             remedy="Clear the task snapshot, so that all is planned anew: who was already mailed is not mailed again",
         )
+    if approved:
+        check_content(delivery, recipient.fingerprint)
     return delivery
 
 
@@ -182,6 +191,11 @@ def _who(context: Context) -> str:
         return process
     mapped = f"[{instance.map_index}]" if instance.map_index is not None and instance.map_index >= 0 else ""
     return f"{instance.dag_id} {instance.run_id} {instance.task_id}{mapped} try {instance.try_number}, {process}"
+
+
+def _began(context: Context) -> datetime | None:
+    """Return when the Dag run began; None: there is none."""
+    return getattr(context.get("dag_run"), "start_date", None)
 
 
 def _tried_before(context: Context) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -14,9 +13,12 @@ from mailonce.doctor.installation import Installation
 from mailonce.errors import AwaitingQuota, InvalidInput, LedgerUnavailable, NeverLeft, RunBlocked
 from mailonce.findings import Finding, Severity
 from mailonce.messages.templates import Templates
+from mailonce.metrics.catalogue import QUOTA_LEFT
 from mailonce.workflow import ledger_witness
 from mailonce.workflow.account import Account
+from mailonce.workflow.metrics import AirflowMetrics
 from mailonce.workflow.periods import period_of_run
+from mailonce.workflow.plan import Allowance
 from mailonce.workflow.retries import RETRIES
 from mailonce.workflow.settings import Settings
 from mailonce.workflow.usage import read_statement
@@ -75,6 +77,8 @@ def preflight(
             if forgotten := ledger_witness.remember(settings, ledger, campaign=campaign, period=period.key):
                 raise RunBlocked("\n".join(map(str, forgotten)))
         account = _account(installation)
+        if account.left_today is not None:
+            AirflowMetrics().gauge(QUOTA_LEFT, account.left_today)
         rate = settings.max_send_rate or account.max_send_rate
         if rate and not dry_run:
             installation.ledger.rate.limit(settings.account, rate)
@@ -99,24 +103,29 @@ def refuse_unknown(given: Mapping[str, Any], *, known: Collection[str]) -> None:
         )
 
 
-def check_quota(recipients: int, left_today: int | None, daily_quota: int | None, *, spread: bool) -> None:
+def check_quota(mails: int, allowance: Allowance) -> str:
     """Say before the first mail when the plan is beyond what the account may still send in this 24-hour window.
 
-    :param daily_quota: mails in 24 hours. :param spread: whether the rest is sent on the following days by itself.
+    :param mails: how many are planned.
+    :return: what was said; empty: all of them fit.
     """
-    if left_today is None or recipients <= left_today:
-        return
-    told = f"{recipients} mails are planned, but the account may send only {left_today} more in this 24-hour window."
-    if spread and daily_quota:
-        days = 1 + math.ceil((recipients - left_today) / daily_quota)
+    if not allowance.beyond(mails):
+        return ""
+    told = (
+        f"{mails} mails are planned, but the account may send only {allowance.left_today} more in this 24-hour window."
+    )
+    days = allowance.days(mails)
+    if allowance.spread and days:
         patience = (RETRIES[AwaitingQuota].count * RETRIES[AwaitingQuota].delay).days
         until = "" if days <= patience else f" Tasks are tried again for {patience} days: clear those that fail then."
-        log.warning("%s The rest follows by itself as the window moves on: about %d days in all.%s", told, days, until)
+        said = f"{told} The rest follows by itself as the window moves on: about {days} days in all.{until}"
     else:
-        log.warning(
-            "%s The rest will fail without being sent; clear the failed tasks when the window has moved on, or set "
-            "spread_over_days beforehand.", told,
-        )  # fmt: skip
+        said = (
+            f"{told} The rest will fail without being sent; clear the failed tasks when the window has moved on, or set "
+            "spread_over_days beforehand."
+        )
+    log.warning("%s", said)
+    return said
 
 
 def _say(findings: Sequence[Finding], *, loudest: int) -> None:

@@ -1,78 +1,146 @@
-"""A dry run: what would go out, rendered to look at, without a claim and without a mail."""
+"""A preview: what would go out, rendered to look at, without a claim and without a mail.
+
+Beside the snapshot, in ``preview/``: ``index.html`` to begin with, and of each sample ``<key>.json``, ``<key>.html`` and
+``<key>.txt``. Of a large month only a sample is rendered, so that a preview of a million is as quick to look at as one of a
+hundred; every row was rendered once when the snapshot was written, and what cannot be rendered is a reject.
+"""
 
 from __future__ import annotations
 
+import heapq
 import json
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from enum import Enum
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from mailonce.delivery import Delivery, Entry
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from mailonce.delivery import Delivery
 from mailonce.errors import InvalidInput
 from mailonce.ledgers.base import Ledger
-from mailonce.states import State
-from mailonce.workflow.snapshot import folder
+from mailonce.messages.statement import StatementMaker
+from mailonce.workflow.plan import Plan, PlanLine, PlanSummary, plan_of
+from mailonce.workflow.snapshot import PlannedRow, Snapshot, folder
 
 log = logging.getLogger(__name__)
 
+ALL_UP_TO = 100
+"""So many recipients are all rendered; of more, samples."""
+NAMED_UP_TO = 1000
+"""The same, where a run names its recipients: somebody wants to see just these."""
+AT_EACH_END = 10
+AT_RANDOM = 20
+MOST_INLINE = 300_000
+"""Characters of a mail that the page shows itself; a longer one is a link."""
 
-class Plan(str, Enum):
-    """What delivering would do for one recipient."""
-
-    NEW = "new"
-    ALREADY_SENT = "already sent"
-    CONTENT_CHANGED = "content changed since it was sent"
-    IN_FLIGHT = "being sent right now"
-    IN_DOUBT = "held as in doubt"
-    REJECTED = "rejected for good"
-    CANCELLED = "cancelled"
-    INVALID = "invalid"
+_AT_ONCE = 1000
 
 
-def plan_of(fingerprint: str, entry: Entry | None) -> Plan:
-    """Return what delivering would do.
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A row whose mail is rendered to look at, and what would become of it."""
 
-    :param fingerprint: of the mail as it would be. :param entry: the ledger's row; None: there is none.
+    planned: PlannedRow
+    plan: Plan
+    why: str = ""
+
+
+@dataclass
+class Sampler:
+    """Chooses whose mails are rendered: all of few; of many the first, the last, some at random and one of each plan.
+
+    At random are those with the smallest keys: a key is a digest, so this is fair, and the same in every preview.
+
+    :param all_up_to: how many are few.
     """
-    if entry is None or entry.state is State.RELEASED:
-        return Plan.NEW
-    if entry.state is State.SENT:
-        return Plan.ALREADY_SENT if entry.fingerprint in ("", fingerprint) else Plan.CONTENT_CHANGED
-    if entry.state is State.SENDING and not entry.overdue:
-        return Plan.IN_FLIGHT
-    return {State.REJECTED: Plan.REJECTED, State.CANCELLED: Plan.CANCELLED}.get(entry.state, Plan.IN_DOUBT)
+
+    all_up_to: int = ALL_UP_TO
+    _first: list[Sample] = field(default_factory=list)
+    _last: deque[Sample] = field(default_factory=lambda: deque(maxlen=AT_EACH_END))
+    _random: list[tuple[int, int, Sample]] = field(default_factory=list)
+    _kinds: dict[Plan, Sample] = field(default_factory=dict)
+    _seen: int = 0
+
+    def heed(self, line: PlanLine) -> None:
+        """Consider one recipient; those who are not mailed have nothing to render."""
+        if line.planned is None:
+            return
+        sample = Sample(planned=line.planned, plan=line.plan, why=line.why)
+        self._seen += 1
+        if len(self._first) < max(self.all_up_to, AT_EACH_END):
+            self._first.append(sample)
+        self._last.append(sample)
+        self._kinds.setdefault(line.plan, sample)
+        # The heap's smallest is the largest key among those kept; the count decides between equals.
+        entry = (-int(sample.planned.key[:16], 16), self._seen, sample)
+        (heapq.heappush if len(self._random) < AT_RANDOM else heapq.heappushpop)(self._random, entry)
+
+    @property
+    def chosen(self) -> list[Sample]:
+        """The samples, each once: in the snapshot's order if all are."""
+        if self._seen <= self.all_up_to:
+            return list(self._first)
+        ends = [*self._first[:AT_EACH_END], *self._last]
+        several = [*self._kinds.values(), *ends, *(sample for _, _, sample in self._random)]
+        return list({sample.planned.key: sample for sample in several}.values())
 
 
-def preview_all(makers: Sequence[Callable[[], Delivery]], ledger: Ledger, *, folder_uri: str | None) -> dict[str, Any]:
-    """Render every mail, and say what delivering would do.
+def write_preview(snapshot: Snapshot, summary: PlanSummary, maker: StatementMaker, samples: Sequence[Sample]) -> int:
+    """Render samples into ``preview/`` beside the snapshot, with a page that shows them.
 
-    :param folder_uri: the rendered mails go into ``preview/`` below it, named by key; None: nowhere.
-    :return: how many of each :class:`Plan`.
+    :param summary: what the page says of the whole plan. :param maker: renders the mails.
+    :return: how many were rendered.
+    """
+    home = folder(snapshot.uri) / "preview"
+    home.mkdir(parents=True, exist_ok=True)
+    shown = []
+    for sample in samples:
+        try:
+            delivery = maker.delivery(sample.planned.row)
+        except InvalidInput as complaint:
+            log.warning("%s", complaint)  # the templates changed since the snapshot was written
+            continue
+        _write(delivery, sample, home)
+        shown.append((sample, delivery.message))
+    page = _page().render(
+        manifest=snapshot.manifest, uri=snapshot.uri, summary=summary, samples=shown, plans=list(Plan),
+        most_inline=MOST_INLINE,
+    )  # fmt: skip
+    (home / "index.html").write_text(page, encoding="utf-8")
+    return len(shown)
+
+
+def preview_all(makers: Sequence[Callable[[], Delivery]], ledger: Ledger) -> dict[str, Any]:
+    """Render every mail of a task, and say what delivering would do. Nothing is written.
+
+    :return: how many of each :class:`mailonce.workflow.plan.Plan`.
     """
     counts: Counter[Plan] = Counter()
-    for maker in makers:
-        try:
-            delivery = maker()
-        except InvalidInput as complaint:
-            log.warning("%s", complaint)
-            counts[Plan.INVALID] += 1
-            continue
-        plan = plan_of(delivery.message.fingerprint, next(ledger.find([delivery.key]), None))
-        counts[plan] += 1
-        if folder_uri:
-            _write(delivery, plan, folder_uri)
+    waiting = iter(makers)
+    while some := list(islice(waiting, _AT_ONCE)):
+        fingerprints: dict[str, str] = {}
+        for maker in some:
+            try:
+                delivery = maker()
+            except InvalidInput as complaint:
+                log.warning("%s", complaint)
+                counts[Plan.INVALID] += 1
+                continue
+            fingerprints[delivery.key] = delivery.message.fingerprint
+        entries = {entry.key: entry for entry in ledger.find(fingerprints)}
+        counts.update(plan_of(fingerprint, entries.get(key)) for key, fingerprint in fingerprints.items())
     return {plan.value: count for plan, count in counts.items()}
 
 
-def _write(delivery: Delivery, plan: Plan, folder_uri: str) -> None:
+def _write(delivery: Delivery, sample: Sample, home: Any) -> None:
     message = delivery.message
-    home = folder(folder_uri) / "preview"
-    home.mkdir(parents=True, exist_ok=True)
     facts = {
         "key": delivery.key,
-        "plan": plan.value,
+        "plan": sample.plan.value,
         "recipient_id": delivery.identity.recipient_id,
         "from": message.sender,
         "to": message.to,
@@ -85,3 +153,11 @@ def _write(delivery: Delivery, plan: Plan, folder_uri: str) -> None:
     for suffix, part in (("html", message.html), ("txt", message.text)):
         if part:
             (home / f"{delivery.key}.{suffix}").write_text(part, encoding="utf-8")
+
+
+def _page() -> Any:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("preview.html.j2")

@@ -54,6 +54,10 @@ class Settings:
     :param record_patience: seconds to keep trying to write a receipt while the ledger is away.
     :param retention_days: days that a finished delivery is remembered; 0: for ever.
     :param tolerated_failures: so many recipients may be unresolved without the report failing the run.
+    :param alert_topic: ARN of the SNS topic that alerts go to; empty: none.
+    :param alert_channels: dotted path of a function that returns the Airflow notifiers that alerts go to; empty: none.
+    :param most_complaints: share of a month's accepted mails called spam, above which there is an alert.
+    :param most_bounces: share of a month's accepted mails that bounced, above which there is an alert.
     """
 
     ledger_conn_id: str = "mailonce_ledger"
@@ -81,6 +85,10 @@ class Settings:
     record_patience: int = 180
     retention_days: int = 0
     tolerated_failures: int = 0
+    alert_topic: str = ""
+    alert_channels: str = ""
+    most_complaints: float = 0.001
+    most_bounces: float = 0.05
 
     def __post_init__(self) -> None:
         time_zone(self.timezone)
@@ -88,6 +96,9 @@ class Settings:
             raise _wrong("in_doubt", f"{self.in_doubt!r} is neither hold nor resend", "Choose hold (default) or resend")
         if self.max_send_rate is not None and not 0 < self.max_send_rate < math.inf:
             raise _wrong("max_send_rate", f"{self.max_send_rate} is no rate", "Use a number above 0, or leave it empty")
+        for name in ("most_complaints", "most_bounces"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise _wrong(name, f"{getattr(self, name)} is no share", "Use a number from 0 to 1, such as 0.001")
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise _wrong(name, f"{getattr(self, name)} is less than {least}", f"Use {least} or more")
@@ -228,6 +239,7 @@ def _wrong(name: str, reason: str, remedy: str) -> InvalidInput:
 _READERS: Mapping[str, Callable[[str, str], Any]] = {
     "int": _whole_number,
     "float | None": _number,
+    "float": _number,
     "bool": _yes_or_no,
     "str": lambda _name, text: text,
 }
