@@ -19,7 +19,7 @@ from tests.page.conftest import NASTY, Put, SignIn, form_of
 
 KEY = make_delivery("C-1").key
 PATH = {"campaign": "usage", "period": "2030-01", "key": KEY, "choice": "sent", "name": "page.css", "dag_id": "d",
-        "run_id:path": "manual__1"}  # fmt: skip
+        "run_id:path": "manual__1", "edition": "original", "digest": "0" * 20, "path:path": "report.html"}  # fmt: skip
 READING = {"GET", "HEAD"}
 ONLY_SEARCHES = {"/search", "/months/usage/2030-01"}
 """What is asked by POST only to keep addresses out of the access log."""
@@ -146,7 +146,9 @@ def test_a_run_is_led_to_its_month(ann: TestClient, monkeypatch: pytest.MonkeyPa
     uri = "s3://bucket/snapshots/usage/2030-01/corrected/0123456789"
     monkeypatch.setattr(runs, "run_snapshot", lambda dag_id, run_id: uri if run_id == "manual__1+00:00/x" else None)
     answer = ann.get("/runs/usage_email/manual__1%2B00%3A00%2Fx")
-    assert (answer.status_code, answer.headers["location"]) == (307, "/months/usage/2030-01?edition=corrected")
+    place, _, asked = answer.headers["location"].partition("&run=manual__1_00_00_x.")
+    assert (answer.status_code, place) == (307, "/months/usage/2030-01?edition=corrected&snapshot=0123456789")
+    assert asked
     assert "planned no mails" in ann.get("/runs/usage_email/other").text
     assert NASTY not in ann.get(f"/runs/usage_email/{NASTY}").text
 

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from mailonce.errors import InvalidInput, LedgerError
-from mailonce.page import decisions, deliveries, mail, months, runs, search, static_files
+from mailonce.page import decisions, deliveries, documents, mail, months, runs, search, static_files
 from mailonce.page.headers import SecurityHeaders
 from mailonce.page.presenting import page
 
@@ -18,7 +18,7 @@ def create_app() -> FastAPI:
     """Return the page. It reaches for the ledger, and for settings, when the first request needs them."""
     # Without its own documents: they would be open to everybody.
     app = FastAPI(title="Mail ledger", docs_url=None, redoc_url=None, openapi_url=None)
-    for part in (months, search, deliveries, decisions, mail, runs, static_files):
+    for part in (months, search, deliveries, decisions, mail, documents, runs, static_files):
         app.include_router(part.router)
     app.add_middleware(SecurityHeaders)
     app.add_exception_handler(HTTPException, _refused)

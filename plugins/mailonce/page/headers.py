@@ -18,6 +18,13 @@ MAIL_POLICY = (
 )
 """For a customer's mail: its inline styles, but no script, and no picture from elsewhere, whose sender would be told."""
 
+DOCUMENT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; frame-ancestors 'self'; "
+    "base-uri 'none'"
+)
+"""For what tasks wrote beside a snapshot: nothing of it runs and nothing is fetched. Its links keep the reader's cookie,
+which a sandbox would take from them."""
+
 HEADERS = {
     "Content-Security-Policy": PAGE_POLICY,
     "X-Content-Type-Options": "nosniff",

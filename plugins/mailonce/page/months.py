@@ -13,10 +13,12 @@ from mailonce.browsing import PAGE, Page, Search
 from mailonce.export import csv_lines, not_delivered, not_tried
 from mailonce.ledgers.base import Ledger
 from mailonce.page.access import SeesCampaign, SignedIn, TheLedger, TheSettings
+from mailonce.page.documents import DIGEST, Document, documents_of
 from mailonce.page.funnel import BY_NAME, funnels
-from mailonce.page.planned import planned_month, planned_months
+from mailonce.page.planned import Planned, Statement, planned_month, planned_months
 from mailonce.page.presenting import address, page
 from mailonce.page.searching import By, found, meant
+from mailonce.workflow.settings import Settings
 from mailonce.workflow.snapshot import Snapshot
 
 router = APIRouter()
@@ -46,15 +48,19 @@ def month(
     q: str = "",
     by: By = By.ANYTHING,
     after: str = "",
+    snapshot: str = "",
+    run: str = "",
 ) -> Response:
     """Show one month: its funnel, and its deliveries a page at a time.
 
     :param edition: only this one. :param show: one of :data:`mailonce.page.funnel.SHOWS`. :param q: what to look for.
-    :param by: what ``q`` is. :param after: of the page before.
+    :param by: what ``q`` is. :param after: of the page before. :param snapshot: the name of a run's own one.
+    :param run: that run, as the name of its files.
     """
     if show and show not in BY_NAME:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"There is no such part of a month as {show!r}.")
-    made = funnels(ledger.browser.totals(campaign, period), planned_month(settings.snapshot_uri, campaign, period))
+    planned = planned_month(settings.snapshot_uri, campaign, period)
+    made = funnels(ledger.browser.totals(campaign, period), planned)
     asked = Search(
         campaign=campaign,
         period=period,
@@ -78,6 +84,7 @@ def month(
         after=after,
         deliveries=deliveries,
         note=note,
+        documents=list(_documents(settings, planned, edition, snapshot, run)),
     )
 
 
@@ -116,6 +123,19 @@ def not_delivered_csv(
         media_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{_file_name(campaign, period)}"'},
     )
+
+
+def _documents(
+    settings: Settings, planned: Mapping[Statement, Planned], edition: str, snapshot: str, run: str
+) -> Iterator[tuple[Document, str, str]]:
+    """Yield what there is to read of a run, or else of each edition: with its edition and its snapshot's name."""
+    for one in planned.values():
+        place, _, newest = one.uri.rpartition("/")
+        if edition not in ("", one.manifest.edition):
+            continue
+        name = snapshot if DIGEST.fullmatch(snapshot) else newest
+        for document in documents_of(f"{place}/{name}", run if name == snapshot else ""):
+            yield document, one.manifest.edition, name
 
 
 def _deliveries(ledger: Ledger, asked: Search, q: str, by: By, after: str) -> tuple[Page, str]:

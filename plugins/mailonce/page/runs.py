@@ -7,6 +7,7 @@ from fastapi.responses import RedirectResponse
 
 from mailonce.page.access import SignedIn
 from mailonce.page.presenting import address, page
+from mailonce.workflow.reporting.files import file_name
 
 router = APIRouter()
 
@@ -20,8 +21,10 @@ def run(request: Request, dag_id: str, run_id: str, viewer: SignedIn) -> Respons
     parts = (run_snapshot(dag_id, run_id) or "").rstrip("/").split("/")[-4:]
     if len(parts) < 4:
         return page(request, "no_month", viewer=viewer, dag_id=dag_id, run_id=run_id)
-    campaign, period, edition, _digest = parts
-    return RedirectResponse(address(request, "months", campaign, period, edition=edition))
+    campaign, period, edition, digest = parts
+    return RedirectResponse(
+        address(request, "months", campaign, period, edition=edition, snapshot=digest, run=file_name(run_id))
+    )
 
 
 def run_snapshot(dag_id: str, run_id: str) -> str | None:
