@@ -45,6 +45,7 @@ def snapshot(order: dict[str, Any]) -> dict[str, Any]:
         "params": {
             "edition": _edition(order),
             "recipients": [],
+            "dry_run": False,
             "recipients_per_task": order.get("recipients_per_task"),
         },
         "ti": SimpleNamespace(xcom_push=lambda key, value: kept.update({key: value})),

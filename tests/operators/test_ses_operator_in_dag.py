@@ -128,6 +128,6 @@ def test_the_map_shows_who_and_the_link_leads_to_the_mail(
     batch.execute({})
     assert batch.map_label == "C-1 … C-3 (3)"
     assert link.get_link(batch, ti_key=None) == ""
-    month = "/plugin/mail-ledger/mailonce/months/welcome/2026-10?edition=link"
+    month = "/plugin/mail-ledger/mailonce/months/usage/2026-10?edition=link"
     assert ledger.get_link(one, ti_key=None) == f"{month}&q=C-1&by=recipient"
     assert ledger.get_link(batch, ti_key=None) == month

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
@@ -11,7 +11,7 @@ from mailonce.operators.links import MailLedgerLink, SentMessageLink
 from mailonce.workflow.retries import DeliveryRetryPolicy
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperatorLink, Context
 
 
 class IdempotentSesOperator(BaseOperator):
@@ -51,7 +51,7 @@ class IdempotentSesOperator(BaseOperator):
         "reply_to", "configuration_set", "in_doubt", "ledger_conn_id", "ledger_table", "aws_conn_id", "region_name", "template_root",
     )  # fmt: skip
     template_fields_renderers: ClassVar[dict[str, str]] = {"recipient": "json", "recipients": "json"}
-    operator_extra_links = (SentMessageLink(), MailLedgerLink())
+    operator_extra_links: Collection[BaseOperatorLink] = (SentMessageLink(), MailLedgerLink())
     ui_color = "#e8f4ec"
 
     def __init__(
@@ -122,4 +122,8 @@ class IdempotentSesOperator(BaseOperator):
         # Not at the top: Dag files are parsed every few seconds, and parsing needs none of it.
         from mailonce.workflow.delivering import run
 
-        return run(self, context)
+        outcome = run(self, context)
+        if not self.message_url:
+            # Airflow stores each link by a request of its own, one that leads nowhere too.
+            self.operator_extra_links = (MailLedgerLink(),)
+        return outcome
