@@ -25,7 +25,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from mailonce.batch import deliver_all
+from mailonce.batch import deliver_all, threads_of
 from mailonce.delivery import Delivery
 from mailonce.direct_calls import USER_AGENT
 from mailonce.journal import Journal
@@ -196,13 +196,13 @@ def _count(event_name: str, **_: Any) -> None:
 
 def on_postgres(order: Order) -> Send:
     """Batches of this package, with the ledger in PostgreSQL."""
-    return _ledgered(order, PostgresLedger(order.ledger, table=order.table, connections=order.threads))
+    return _ledgered(order, PostgresLedger(order.ledger, table=order.table, connections=threads_of(order.threads) + 1))
 
 
 def on_dynamodb(order: Order) -> Send:
     """Batches of this package, with the ledger in DynamoDB."""
     # As `workflow.connections` makes it.
-    config = Config(max_pool_connections=order.threads, user_agent=USER_AGENT)
+    config = Config(max_pool_connections=threads_of(order.threads) + 1, user_agent=USER_AGENT)
     dynamodb = _counted(client("dynamodb", order.ledger, config), order)
     return _ledgered(order, DynamoDBLedger(dynamodb, table=order.table))
 

@@ -11,7 +11,7 @@ import pytest
 
 from mailonce.batch import deliver_all
 from mailonce.delivery import Conclusion, Entry
-from mailonce.errors import BatchIncomplete, NeverLeft
+from mailonce.errors import BatchIncomplete, NeverLeft, RunBlocked
 from mailonce.messages.message import Message
 from mailonce.pace import Pace
 from mailonce.protocol import Result, Step, Tools
@@ -124,3 +124,20 @@ def test_a_mail_that_gets_no_farther_leaves_its_lane(where: str) -> None:
     with pytest.raises(BatchIncomplete) as caught:
         deliver_all(makers(10), tools, concurrency=2)  # type: ignore[arg-type]
     assert len(caught.value.errors) == 10
+
+
+def test_who_waits_for_a_lane_when_the_run_is_blocked_claims_nothing() -> None:
+    ledger, let = MemoryLedger(), threading.Event()
+
+    def answer(_message: Message, _tags: Mapping[str, str]) -> str:
+        assert let.wait(30)
+        raise RunBlocked("sending is paused")
+
+    provider = FakeProvider(answer=answer)
+    stopper = threading.Timer(0.3, let.set)  # by then the third thread waits for one of the two lanes
+    stopper.start()
+    with pytest.raises(BatchIncomplete):
+        deliver_all(makers(20), tools_of(ledger, provider), concurrency=2)  # type: ignore[arg-type]
+    stopper.join()
+    assert provider.asked == 2
+    assert len(list(ledger.of_month("usage", "2030-01"))) == 2

@@ -77,18 +77,18 @@ def deliver_all(makers: Sequence[Maker], tools: Tools, *, concurrency: int = 1) 
         outcomes = (_attempt(each, tools, tries) if isinstance(each, Delivery) else each for each in found)
         _collect(outcomes, tally, len(makers))
     else:
-        # More threads than mails on their way: while those are on the wire, others are written down.
-        threads, lanes = concurrency + concurrency // 2, Lanes(concurrency)
-        attempt = partial(_attempt_in_a_lane, tools=lanes.through(tools), tries=tries, lanes=lanes)
+        threads, lanes = threads_of(concurrency), Lanes(concurrency)
+        laned = lanes.through(tools)
+        attempt = partial(_attempt_in_a_lane, tools=laned, tries=tries, lanes=lanes)
         with (
             ThreadPoolExecutor(max_workers=threads, thread_name_prefix="mailonce") as pool,
-            closing(_side_by_side(pool, found, attempt, threads)) as side_by_side,
+            closing(_side_by_side(pool, found, attempt, threads, stop=laned.pace.stop)) as side_by_side,
         ):
             try:
                 _collect(side_by_side, tally, len(makers))
             finally:
                 if tally.done < len(makers):
-                    tools.pace.stop()
+                    laned.pace.stop()
     if skipped := len(makers) - tally.done:
         log.error("%d of %d recipients were not tried: the run is blocked", skipped, len(makers))
     if tally.errors:
@@ -96,6 +96,11 @@ def deliver_all(makers: Sequence[Maker], tools: Tools, *, concurrency: int = 1) 
             raise tally.errors[0]
         raise BatchIncomplete(tally.errors, total=len(makers), results=tally.results)
     return tally
+
+
+def threads_of(concurrency: int) -> int:
+    """Return how many threads deliver: more than mails are on their way, so that others are written down meanwhile."""
+    return concurrency + concurrency // 2
 
 
 def _looked_up(makers: Sequence[Maker], tools: Tools) -> Iterator[Delivery | Outcome]:
@@ -160,6 +165,8 @@ def _side_by_side(
     found: Iterable[Delivery | Outcome],
     attempt: Callable[[Delivery], Outcome],
     threads: int,
+    *,
+    stop: Callable[[], None],
 ) -> Generator[Outcome, None, None]:
     """Yield outcomes as they come. Each thread takes the next one when it is free, so that stopping means stopping."""
     waiting = _Shared(found)
@@ -169,9 +176,11 @@ def _side_by_side(
     def work() -> None:
         for each in waiting:
             outcome = attempt(each) if isinstance(each, Delivery) else each
-            if isinstance(outcome, RunBlocked):
-                waiting.stop()  # at once, and not when the news has been read
             told.append(outcome)
+            if isinstance(outcome, RunBlocked):
+                # At once, and not when the news has been read: who has a mail in hand and no claim on it goes no further.
+                waiting.stop()
+                stop()
 
     def end(future: Future[None]) -> None:
         told.append(future)

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 
+from mailonce.errors import NeverLeft
 from mailonce.messages.message import Message
 from mailonce.pace import Pace
 from mailonce.protocol import Tools
@@ -28,16 +29,26 @@ class Lanes:
     def __init__(self, number: int) -> None:
         self._free = threading.Semaphore(number)
         self._thread = threading.local()
+        self._stopped = False
 
     def through(self, tools: Tools) -> Tools:
         """Return the same tools, for mails that keep to these lanes."""
         return replace(tools, pace=_LanedPace(tools.pace, self), provider=_LanedProvider(tools.provider, self))
 
     def enter(self) -> None:
-        """Wait for a lane, unless this thread has one."""
+        """Wait for a lane, unless this thread has one.
+
+        :raises mailonce.errors.NeverLeft: the batch was stopped meanwhile.
+        """
         if not self._entered():
             self._free.acquire()
             self._thread.entered = True
+        if self._stopped:
+            raise NeverLeft("the batch was stopped while this mail waited for its turn.")
+
+    def stop(self) -> None:
+        """Let nobody in any more. There is no way back."""
+        self._stopped = True
 
     def leave(self) -> None:
         """Give the lane of this thread to the next, if it has one."""
@@ -69,6 +80,7 @@ class _LanedPace(Pace):
         self._pace.throttled()
 
     def stop(self) -> None:
+        self._lanes.stop()
         self._pace.stop()
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mailonce.batch import Tally, deliver_all
+from mailonce.batch import Tally, deliver_all, threads_of
 from mailonce.delivery import Delivery, PlannedDelivery
 from mailonce.errors import AwaitingQuota, BatchIncomplete, DailyQuotaExceeded, InvalidInput, MailonceError
 from mailonce.journal import Journal
@@ -96,7 +96,8 @@ def _deliver(
 ) -> Tally:
     threads = min(settings.concurrency, len(makers)) or 1
     with (
-        closing(grouped(open_ledger(settings, connections=threads))) as ledger,
+        # One more looks ahead.
+        closing(grouped(open_ledger(settings, connections=threads_of(threads) + 1))) as ledger,
         closing(Journal(settings.journal_folder)) as journal,
         Watch(AirflowMetrics(campaign=operator.campaign), began=_began(context)) as watch,
     ):
