@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo serve test soak bench lint format lock clean
+.PHONY: demo serve test soak bench screenshots lint format lock clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -23,6 +23,9 @@ soak: $(INSTALLED) ## SOAK_MAILS mails (5000) while workers, scheduler and Postg
 
 bench: $(INSTALLED) ## the package beside its peers, as a table and in docs/benchmarks.md; ROWS=1,2 runs some; about 15 minutes
 	$(BIN)/python -m benchmarks --rows "$(ROWS)"
+
+screenshots: $(INSTALLED) ## retake the pictures of the documents; needs Chromium
+	$(BIN)/python -m pytest tests/browser --screenshots docs/images
 
 lint: $(INSTALLED) ## what the project holds itself to
 	$(BIN)/ruff check .
