@@ -6,7 +6,7 @@ Airflow runs its tasks itself (LocalExecutor), or has Celery workers and a broke
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
@@ -15,7 +15,7 @@ from types import TracebackType
 import psycopg
 from typing_extensions import Self
 
-from sandbox.airflow_stack import AirflowStack
+from sandbox.airflow_stack import AirflowStack, User
 from sandbox.aws import ACCESS_KEY, REGION, SECRET_KEY, LocalAws
 from sandbox.broker import EmbeddedBroker
 from sandbox.celery_workers import CeleryWorkers, celery_settings
@@ -36,7 +36,7 @@ class Sandbox:
     :param settings: environment variables that win over those made here.
     :param celery_workers: so many workers behind a broker run the tasks, each two at once; 0: the scheduler runs them.
     :param dags: folder of the Dag files, with ``include`` beside it.
-    Airflow asks for no password: it listens to this machine only.
+    :param users: who may sign in to Airflow; nobody named: it asks for no password, as it listens to this machine only.
     """
 
     def __init__(
@@ -48,9 +48,11 @@ class Sandbox:
         settings: Mapping[str, str] | None = None,
         celery_workers: int = 0,
         dags: Path = ROOT / "dags",
+        users: Sequence[User] = (),
     ) -> None:
         self.directory = directory
         self._dags = dags
+        self._users = users
         self._airflow_port = airflow_port
         self._mailbox_port = mailbox_port
         self._added_settings = dict(settings or {})
@@ -90,6 +92,7 @@ class Sandbox:
                 ROOT / "plugins",
                 distributed | self.environment(),
                 self._airflow_port,
+                users=self._users,
             )
             if distributed:
                 exits.enter_context(self.broker)

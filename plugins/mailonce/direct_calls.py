@@ -107,8 +107,8 @@ def _headers(service: Any, operation: str) -> dict[str, str]:
 
 
 def _metadata(answer: Any) -> dict[str, Any]:
-    headers = {name.lower(): value for name, value in answer.headers.items()}
-    return {"HTTPStatusCode": answer.status_code, "HTTPHeaders": headers, "RetryAttempts": 0}
+    # The headers are found in whatever case they are asked for.
+    return {"HTTPStatusCode": answer.status_code, "HTTPHeaders": answer.headers, "RetryAttempts": 0}
 
 
 def _method_name(client: Any, operation: str) -> str:

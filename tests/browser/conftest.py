@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, expect, sync_playwright
 
-import sandbox.stack
 from sandbox.airflow_api import AirflowApi
-from sandbox.airflow_stack import AirflowStack, User
+from sandbox.airflow_stack import User
 from sandbox.stack import MONTHLY, Sandbox
 from tests.browser.checks import complains
 from tests.browser.mailed import Mailed, mail, prepare
@@ -55,11 +54,9 @@ def stack(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         "AIRFLOW__MAILONCE__CLAIM_WINDOW": "10",
         "AIRFLOW__MAILONCE__SETTLE_AFTER": "0",
     }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sandbox.stack, "AirflowStack", functools.partial(AirflowStack, users=USERS))
-        with Sandbox(tmp_path_factory.mktemp("sandbox"), settings=settings) as started:
-            prepare(started)
-            yield started
+    with Sandbox(tmp_path_factory.mktemp("sandbox"), settings=settings, users=USERS) as started:
+        prepare(started)
+        yield started
 
 
 @pytest.fixture(scope="package")

@@ -60,8 +60,16 @@ class Write:
 
 
 def _encoded(value: Any) -> Mapping[str, Any]:
-    # Most values are texts, and boto3 looks for everything else first.
-    return {"S": value} if type(value) is str else _encode(value)
+    # As boto3 does it, which looks for the rarest kinds first.
+    kind = type(value)
+    if kind is str:
+        return {"S": value}
+    if kind is dict:
+        return {"M": {name: _encoded(each) for name, each in value.items()}}
+    if kind is list:
+        return {"L": [_encoded(each) for each in value]}
+    encoded: Mapping[str, Any] = _encode(value)
+    return encoded
 
 
 _SET_IDENTITY = """

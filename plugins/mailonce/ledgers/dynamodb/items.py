@@ -26,7 +26,16 @@ _decode = TypeDeserializer().deserialize
 
 def item(attributes: Mapping[str, Any]) -> Item:
     """Return Python's values of what DynamoDB answered."""
-    return {name: _decode(value) for name, value in attributes.items()}
+    return {name: _decoded(value) for name, value in attributes.items()}
+
+
+def _decoded(value: Any) -> Any:
+    # As boto3 does it, which looks up a method by a name that it puts together for each value.
+    if "S" in value:
+        return value["S"]
+    if "M" in value:
+        return item(value["M"])
+    return [_decoded(each) for each in value["L"]] if "L" in value else _decode(value)
 
 
 def moment(at: datetime) -> str:
