@@ -45,13 +45,14 @@ lock: $(INSTALLED) ## resolve the dependencies anew; the files hold names, versi
 LOCK := --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate
 
 # uv installs in seconds what takes pip a minute; pip is asked where uv cannot reach the index that pip is set up for.
+# pip is not to resolve anything: all is in the file, and with hashes it takes "celery[redis]" for something else than "celery".
 # Byte code is made now: without it every Airflow process starts seconds later.
 $(INSTALLED): requirements-dev.txt requirements-uv.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "mailonce needs Python 3.10 or newer")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.txt \
-		|| $(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+		|| $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-dev.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
