@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ def restored(ledger: MemoryLedger, *, runs: int) -> None:
 
 
 def severities(settings: Settings, ledger: MemoryLedger, **month: str) -> list[Severity]:
-    return [finding.severity for finding in check(settings, ledger.epoch.read(), **month)]
+    return [finding.severity for finding in check(settings, ledger.epoch.read, **month)]
 
 
 def test_a_fresh_ledger_for_a_fresh_month_is_all_right(settings: Settings, ledger: MemoryLedger) -> None:
@@ -64,12 +65,59 @@ def test_month_after_month_and_run_after_run(settings: Settings, ledger: MemoryL
     assert ledger.epoch.read().runs == 8
 
 
+def test_runs_that_begin_at_the_same_time_do_not_take_each_other_for_a_forgetful_ledger(
+    settings: Settings, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one counts, and writes it down, between any two steps of ours."""
+    advance, read = ledger.epoch.advance, ledger.epoch.read
+    others = []
+
+    def the_other_run() -> None:
+        with monkeypatch.context() as alone:
+            alone.setattr(ledger.epoch, "advance", advance)
+            alone.setattr(ledger.epoch, "read", read)
+            others.append(remember(settings, ledger, **OCTOBER))
+
+    def overtaken(step: Callable[[], Any]) -> Callable[[], Any]:
+        def stepped() -> Any:
+            the_other_run()
+            found = step()
+            the_other_run()
+            return found
+
+        return stepped
+
+    monkeypatch.setattr(ledger.epoch, "advance", overtaken(advance))
+    monkeypatch.setattr(ledger.epoch, "read", overtaken(read))
+    assert remember(settings, ledger, **OCTOBER) == []
+    assert others == [[]] * 4
+    (finding,) = check(settings, ledger.epoch.read, **OCTOBER)
+    assert finding.severity is Severity.OK
+
+
+def test_nobody_ever_reads_half_of_what_a_month_remembers(settings: Settings, ledger: MemoryLedger) -> None:
+    stop, unreadable = threading.Event(), []
+
+    def reader() -> None:
+        while not stop.is_set():
+            unreadable.extend(memory for memory in ledger_witness._read(settings) if memory.lost)
+
+    remember(settings, ledger, **OCTOBER)
+    reading = threading.Thread(target=reader)
+    reading.start()
+    for _ in range(200):
+        remember(settings, ledger, **OCTOBER)
+    stop.set()
+    reading.join()
+    assert unreadable == []
+
+
 def test_a_month_mailed_after_the_backup_was_made_cannot_be_mailed_again(
     settings: Settings, ledger: MemoryLedger, mail: Any
 ) -> None:
     mail(OCTOBER)
     restored(ledger, runs=0)
-    (finding,) = check(settings, ledger.epoch.read(), **OCTOBER)
+    (finding,) = check(settings, ledger.epoch.read, **OCTOBER)
     assert finding.severity is Severity.ERROR
     assert "it knows less than when it mailed usage.2026-10" in finding.found
     assert "mailonce doctor --adopt-ledger --reason" in finding.remedy
@@ -107,7 +155,7 @@ def test_a_ledger_made_anew_is_another_one(settings: Settings, ledger: MemoryLed
 
 def test_a_copy_may_mail_nobody(settings: Settings, ledger: MemoryLedger) -> None:
     ledger.epoch.here = "another place"
-    (finding,) = check(settings, ledger.epoch.read(), **OCTOBER)
+    (finding,) = check(settings, ledger.epoch.read, **OCTOBER)
     assert finding.severity is Severity.ERROR
     assert "it was made in memory, but stands in another place" in finding.found
 
@@ -205,7 +253,7 @@ def test_many_forgotten_months_are_not_all_named(settings: Settings, ledger: Mem
     for number in range(1, 9):
         mail({"campaign": "usage", "period": f"2026-0{number}"})
     restored(ledger, runs=0)
-    (finding,) = check(settings, ledger.epoch.read())
+    (finding,) = check(settings, ledger.epoch.read)
     assert "and 3 more" in finding.found
 
 

@@ -13,5 +13,5 @@ def check(installation: Installation) -> Iterator[Finding]:
     """Ask the store itself, then the witness outside it."""
     yield from installation.ledger_findings
     yield from ledger_witness.check(
-        installation.settings, installation.epoch, campaign=installation.campaign, period=installation.period
+        installation.settings, installation.look_up_epoch, campaign=installation.campaign, period=installation.period
     )

@@ -13,8 +13,10 @@ never mailed remembers nothing, and nobody can get a second copy of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailonce.epoch import Epoch
@@ -54,15 +56,19 @@ class Memory:
         return self.lost or epoch is None or self.epoch_id != epoch.id or self.runs > epoch.runs
 
 
-def check(settings: Settings, epoch: Epoch | None, *, campaign: str = "", period: str = "") -> Iterator[Finding]:
+def check(
+    settings: Settings, ask: Callable[[], Epoch | None], *, campaign: str = "", period: str = ""
+) -> Iterator[Finding]:
     """Compare the ledger with what the months remember of it; changes nothing.
 
-    :param epoch: the ledger's; None: there is no ledger.
+    :param ask: returns the ledger's epoch, None if there is no ledger. Asked after the months are read: a run that
+        goes on at the same time counts first, and then writes down.
     :param campaign: :param period: the month that is to be mailed: what contradicts it is an error, what contradicts
         others is a warning. Without them all months count.
     """
     own = _month(campaign, period) if campaign and period else ""
-    yield from _compared(epoch, list(_read(settings)), own=own)
+    memories = list(_read(settings))
+    yield from _compared(ask(), memories, own=own)
 
 
 def _compared(epoch: Epoch | None, memories: Sequence[Memory], *, own: str) -> Iterator[Finding]:
@@ -113,7 +119,9 @@ def remember(settings: Settings, ledger: Ledger, *, campaign: str, period: str) 
         _write(settings, replace(memory, lost=True))
     if month not in forgotten:
         _write(settings, Memory(month=month, epoch_id=epoch.id, runs=epoch.runs))
-    findings = check(settings, epoch, campaign=campaign, period=period)
+    # As they were before the count, and not read anew: another run may have counted, and written that down, since ours.
+    known = [replace(memory, lost=memory.month in forgotten) for memory in memories]
+    findings = _compared(epoch, known, own=month)
     return [finding for finding in findings if finding.severity is Severity.ERROR]
 
 
@@ -173,7 +181,13 @@ def _write(settings: Settings, memory: Memory) -> None:
     place = _place(settings)
     place.mkdir(parents=True, exist_ok=True)
     facts = {"epoch": memory.epoch_id, "runs": memory.runs, "lost": memory.lost}
-    (place / f"{memory.month}.json").write_text(json.dumps(facts), encoding="utf-8")
+    file = place / f"{memory.month}.json"
+    if file.protocol not in ("", "file", "local"):
+        file.write_text(json.dumps(facts), encoding="utf-8")  # an object store shows nobody half of an object
+        return
+    whole = Path(file.path).with_suffix(f".{uuid.uuid4().hex}.new")
+    whole.write_text(json.dumps(facts), encoding="utf-8")
+    whole.replace(file.path)
 
 
 def _place(settings: Settings) -> ObjectStoragePath:
