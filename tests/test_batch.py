@@ -225,13 +225,13 @@ def test_throttled_mails_are_tried_again_each_time_when_their_turn_comes(
 
 
 def test_a_stopped_batch_lets_nobody_wait_for_its_turn(tools: Tools, ledger: MemoryLedger, provider: Provider) -> None:
-    ledger.rate.limit("account", 0.1)
+    ledger.rate.limit("account", 0.01)
     provider.trouble["blocked"] = RunBlocked("sending is paused")
     recipients = ["blocked-0", *[f"fine-{number}" for number in range(50)]]
     begun = time.monotonic()
     with pytest.raises(BatchIncomplete):
         deliver_all(makers(*recipients), replace(tools, pace=Pace(ledger.rate, "account")), concurrency=8)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 50, "the next slot comes after 100 s"
     assert provider.asked == {"blocked-0": 1}
 
 

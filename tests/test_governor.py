@@ -41,7 +41,7 @@ def test_all_together_stay_within_the_rate_and_use_it(store: str) -> None:
     found = measure(store, workers=6, mails=60, rate=RATE)
     assert (found.duplicates, found.missing) == (0, 0)
     assert found.throttled <= 0.005
-    assert found.used >= 0.85
+    assert found.used >= 0.7
     assert found.spread <= 1.6, "one worker is served long before another"
 
 
@@ -52,7 +52,7 @@ def test_a_rate_that_is_set_too_high_is_found_out_together_and_nothing_is_lost(s
     found = measure(store, workers=4, mails=100, rate=RATE, limit=4 * RATE)
     assert (found.duplicates, found.missing) == (0, 0)
     assert 0.05 < found.throttled < 0.6
-    assert found.used >= 0.85
+    assert found.used >= 0.7
 
 
 @pytest.mark.postgres

@@ -151,7 +151,7 @@ def test_unavailable_once_patience_is_over(tmp_path_factory: pytest.TempPathFact
             started = time.monotonic()
             with pytest.raises(LedgerUnavailable):
                 question()
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 20
         server.start()
         entry = ledger.conclude(claim.delivery.key, claim.token, SENT, patience=timedelta(seconds=20))
         assert entry

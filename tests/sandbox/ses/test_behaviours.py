@@ -104,8 +104,8 @@ def test_accept_then_hang_ends_when_the_server_stops() -> None:
             started = time.monotonic()
             ses.stop()
             with pytest.raises(HTTPClientError):
-                held.result(timeout=2)
-        assert time.monotonic() - started < 2
+                held.result(timeout=30)
+        assert time.monotonic() - started < 30
         assert [request.status for request in ses.requests] == [None, None]
 
 
@@ -130,7 +130,7 @@ def test_accept_slowly_answers_later_and_accepts_at_once(ses: SesStandIn, client
     assert time.monotonic() - started >= 0.3
     with pytest.raises(ReadTimeoutError):
         client_of(ses.url, read_timeout=0.1).send_email(**message())
-    assert len(ses.mails) == 2
+    ses.wait_for(lambda: len(ses.mails) == 2)
 
 
 def test_late_accept_accepts_after_the_connection_is_gone(ses: SesStandIn, client: Any) -> None:
