@@ -5,17 +5,24 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from mailonce.delivery import MAXIMUM_RECIPIENT_ID, Entry
 from mailonce.errors import InvalidInput
 from mailonce.events import Fate
 from mailonce.states import State
 
+if TYPE_CHECKING:
+    from mailonce.ledgers.base import Browser
+
 PAGE = 50
 """So many rows are one page, unless asked otherwise."""
+
+MOST_A_PAGE = 1000
+"""So many rows are one page for who wants them all."""
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -143,6 +150,16 @@ def page(found: Sequence[Entry], limit: int) -> Page:
     if len(found) <= limit:
         return Page(entries=entries)
     return Page(entries=entries, after=Place.at(entries[-1]).after)
+
+
+def found(browser: Browser, search: Search, *, at_a_time: int | None = None) -> Iterator[Entry]:
+    """Yield all that is searched for. :param at_a_time: so many rows are asked for in one page; None: :data:`MOST_A_PAGE`."""
+    after = ""
+    while True:
+        page = browser.search(search, after=after, limit=at_a_time or MOST_A_PAGE)
+        yield from page.entries
+        if not (after := page.after):
+            return
 
 
 def checked(limit: int) -> int:

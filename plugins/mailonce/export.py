@@ -5,21 +5,18 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 
-from mailonce.browsing import Search
+from mailonce.browsing import Search, found
 from mailonce.delivery import Entry
 from mailonce.events import Fate
 from mailonce.ledgers.base import Ledger
 from mailonce.states import State
-from mailonce.workflow.snapshot import Snapshot
+from mailonce.workflow.plan import NOT_YET, with_entries
+from mailonce.workflow.snapshot import Snapshot, reject_in_words
 
 FIELDS = ("recipient_id", "email", "edition", "state", "why", "since", "message_id", "key")
 """The columns of :func:`not_delivered` and :func:`not_tried`, in order."""
 
-NOT_YET = "not yet"
-
-_ROWS_PER_QUESTION = 1000
 _NOT_ACCEPTED = frozenset(State) - {State.SENT}
 _LOST = frozenset({Fate.BOUNCED, Fate.DROPPED})
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -43,12 +40,7 @@ def not_delivered(ledger: Ledger, campaign: str, period: str) -> Iterator[Mappin
         Search(campaign=campaign, period=period, states=_NOT_ACCEPTED),
         Search(campaign=campaign, period=period, states=frozenset({State.SENT}), fates=_LOST),
     ):
-        after = ""
-        while True:
-            page = ledger.browser.search(search, after=after, limit=_ROWS_PER_QUESTION)
-            yield from map(_row_of, page.entries)
-            if not (after := page.after):
-                break
+        yield from map(_row_of, found(ledger.browser, search))
 
 
 def not_tried(ledger: Ledger, snapshot: Snapshot) -> Iterator[Mapping[str, str]]:
@@ -59,22 +51,23 @@ def not_tried(ledger: Ledger, snapshot: Snapshot) -> Iterator[Mapping[str, str]]
     :return: one mapping a recipient, with the names of :data:`FIELDS`.
     """
     edition = snapshot.manifest.edition
-    rows = snapshot.rows()
-    while some := list(islice(rows, _ROWS_PER_QUESTION)):
-        known = {entry.key for entry in ledger.find(planned.key for planned in some)}
-        for planned in some:
-            if planned.key not in known:
-                yield _line(
-                    recipient_id=planned.row.recipient_id,
-                    email=planned.row.email,
-                    edition=edition,
-                    state=NOT_YET,
-                    why="planned, and not tried yet",
-                    key=planned.key,
-                )
+    for planned, entry in with_entries(snapshot, ledger):
+        if entry is None:
+            yield _line(
+                recipient_id=planned.row.recipient_id,
+                email=planned.row.email,
+                edition=edition,
+                state=NOT_YET,
+                why="planned, and not tried yet",
+                key=planned.key,
+            )
     for reject in snapshot.rejects():
-        why = f"{reject['field']}: {reject['reason']}. {reject['remedy']}"
-        yield _line(recipient_id=str(reject["row"]), edition=edition, state=str(reject["kind"]), why=why)
+        yield _line(
+            recipient_id=str(reject["row"]),
+            edition=edition,
+            state=str(reject["kind"]),
+            why=reject_in_words(reject),
+        )
 
 
 def csv_lines(rows: Iterable[Mapping[str, str]], fields: Sequence[str] = FIELDS) -> Iterator[str]:

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from mailonce.page import access, runs
+from mailonce.page import runs
 from mailonce.page.app import create_app
 from mailonce.states import State
 from tests.fakes import make_delivery
@@ -127,19 +127,6 @@ def test_what_airflow_hides_the_page_hides_too(ann: TestClient, put: Put) -> Non
         found = ann.get("/search", params={"q": asked}).text
         assert f"/deliveries/{key}" not in found
         assert "Nothing found" in found
-
-
-def test_the_dag_of_a_campaign_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__MAILONCE__CAMPAIGN_DAGS", "usage = bills , invoices=invoice_run")
-    access._named_dags.cache_clear()
-    try:
-        assert [access.dag_of(name) for name in ("usage", "invoices", "other")] == [
-            "bills",
-            "invoice_run",
-            "other_email",
-        ]
-    finally:
-        access._named_dags.cache_clear()
 
 
 def test_a_run_is_led_to_its_month(ann: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

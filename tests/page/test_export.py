@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailonce import export
+from mailonce import browsing
 from mailonce.events import Fate
 from mailonce.export import FIELDS, csv_lines, not_delivered, not_tried
 from mailonce.states import State
@@ -36,7 +36,7 @@ def test_who_did_not_get_it(ledger: MemoryLedger, put: Put) -> None:
 
 
 def test_page_by_page_everybody_is_named_once(ledger: MemoryLedger, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "_ROWS_PER_QUESTION", 3)
+    monkeypatch.setattr(browsing, "MOST_A_PAGE", 3)
     for number in range(10):
         put(f"C-{number}", State.REJECTED)
     named = [row["recipient_id"] for row in not_delivered(ledger, "usage", "2030-01")]

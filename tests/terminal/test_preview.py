@@ -16,9 +16,9 @@ from mailonce.messages.rows import read_row
 from mailonce.states import State
 from mailonce.suppression import Suppression
 from mailonce.terminal import output
-from mailonce.workflow import trying
+from mailonce.workflow import account
+from mailonce.workflow.month import Wanted, statement_maker
 from mailonce.workflow.plan import Allowance
-from mailonce.workflow.trying import Wanted, statement_maker
 from tests.conftest import Connect
 from tests.terminal.conftest import CAMPAIGN, MONTH, conclude
 
@@ -43,7 +43,7 @@ def include(tmp_path: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch, s
     templates.mkdir(parents=True)
     (templates / "subject.txt.j2").write_text("{{ period.label }}")
     (templates / "body.txt.j2").write_text("You used {{ units }} units.")
-    monkeypatch.setattr(trying, "ses_account_client", lambda _: _Account())
+    monkeypatch.setattr(account, "ses_account_client", lambda _: _Account())
     return folder
 
 
@@ -146,7 +146,7 @@ def test_an_account_that_cannot_be_asked_is_no_obstacle(
 
         raise NoCredentialsError
 
-    monkeypatch.setattr(trying, "ses_account_client", refused)
-    assert trying.allowance(output.load_settings()) == Allowance()
+    monkeypatch.setattr(account, "ses_account_client", refused)
+    assert account.allowance(output.load_settings()) == Allowance()
     assert terminal.main(["preview", MONTH, "--recipient", "C-1", "--recipient", "C-2"]) == 0
     assert "2 new" in capsys.readouterr().out

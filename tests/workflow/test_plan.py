@@ -19,7 +19,7 @@ from mailonce.workflow import plan as plan_module
 from mailonce.workflow import plan_files
 from mailonce.workflow.plan import UNTROUBLED, Allowance, Plan, PlanLine, PlanSummary, compare, plan_of
 from mailonce.workflow.plan_files import told_plan, write_plan
-from mailonce.workflow.preview import ALL_UP_TO
+from mailonce.workflow.preview import ALL_UP_TO, Sampler
 from mailonce.workflow.report import report_run
 from tests.fake_ledger import MemoryLedger
 from tests.fakes import make_claim, make_delivery
@@ -109,7 +109,7 @@ class TestCompare:
     def test_the_ledger_is_asked_for_many_at_once(
         self, write: Any, make_row: Any, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(plan_module, "_KEYS_PER_QUESTION", 2)
+        monkeypatch.setattr(plan_module, "KEYS_PER_QUESTION", 2)
         assert compare(write(*map(make_row, range(5))), ledger).counts == {Plan.NEW: 5}
         assert ledger.calls.count("find") == 3
 
@@ -144,7 +144,8 @@ def test_whoever_should_get_a_mail_and_would_not_is_an_exception() -> None:
 
 
 def written(month: Any, ledger: Any, maker: Any, **options: Any) -> Path:
-    given = {"allowance": Allowance(left_today=0, daily_quota=10), "run_id": "manual__1", "dry_run": True, **options}
+    given = {"allowance": Allowance(left_today=0, daily_quota=10), "run_id": "manual__1", "dry_run": True,
+             "sampler": Sampler(), **options}  # fmt: skip
     write_plan(month, ledger, maker, **given)
     return Path(month.uri.removeprefix("file://"))
 

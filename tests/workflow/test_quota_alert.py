@@ -28,7 +28,7 @@ def test_a_quota_that_is_too_small_is_told_before_the_first_mail(
     for name, value in {
         "tell": lambda alert, _context: alerts.append(alert),
         "open_ledger": lambda _settings: MemoryLedger(),
-        "write_snapshot": lambda *_, **__: snapshot,
+        "write_month": lambda *_, **__: snapshot,
         "write_plan": lambda *_, **__: plan,
         "question": lambda *_: "?",
     }.items():

@@ -14,10 +14,10 @@ from mailonce.errors import LedgerForgot, LedgerUnusable, RecipientsUnresolved
 from mailonce.events import Event, EventKind
 from mailonce.messages.rows import read_row
 from mailonce.states import State
+from mailonce.workflow import plan
 from mailonce.workflow import report as report_module
 from mailonce.workflow.certifying import read_certificate
 from mailonce.workflow.report import NAMES_IN_LOG, report_run
-from mailonce.workflow.reporting import counting
 from mailonce.workflow.reporting.counting import compile_report
 from tests.fake_ledger import MemoryLedger
 from tests.fakes import make_claim
@@ -136,7 +136,7 @@ def test_who_is_left_out_on_purpose_is_named_and_fails_nobody(
 def test_more_recipients_than_are_asked_for_at_a_time(
     write: Any, make_row: Any, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counting, "KEYS_PER_QUESTION", 2)
+    monkeypatch.setattr(plan, "KEYS_PER_QUESTION", 2)
     assert compile_report(write(*map(make_row, range(5))), ledger).counts == {"not yet": 5}
     assert ledger.calls.count("find") == 3
 

@@ -6,7 +6,7 @@ A campaign is seen by whoever may read the runs of the Dag that mails it, and ac
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated
@@ -19,10 +19,11 @@ from fastapi import Depends, HTTPException, status
 
 from mailonce.delivery import Entry
 from mailonce.ledgers.base import Ledger
-from mailonce.page.planned import TAG
 from mailonce.page.searching import KEY
+from mailonce.workflow.campaign_dags import dag_of
 from mailonce.workflow.connections import open_ledger
-from mailonce.workflow.settings import SECTION, Settings
+from mailonce.workflow.planned import TAG
+from mailonce.workflow.settings import Settings
 
 CONNECTIONS = 4
 """So many of the ledger's connections one process of Airflow's api-server takes at most."""
@@ -57,7 +58,9 @@ class Viewer:
         return all(self._may("GET", dag_id, entity) for entity in (DagAccessEntity.RUN, DagAccessEntity.XCOM))
 
     def _may(self, method: str, dag_id: str, entity: DagAccessEntity) -> bool:
-        details = DagDetails(id=dag_id, team_name=_team(dag_id))
+        team = _team(dag_id)
+        # Before Airflow 3.1 there are no teams, and no such argument.
+        details = DagDetails(id=dag_id, team_name=team) if team else DagDetails(id=dag_id)
         return bool(
             get_auth_manager().is_authorized_dag(
                 method=method,  # type: ignore[arg-type]
@@ -141,20 +144,6 @@ def acts_on_delivery(seen: SeesDelivery) -> Seen:
 
 
 ActsOnDelivery = Annotated[Seen, Depends(acts_on_delivery)]
-
-
-def dag_of(campaign: str) -> str:
-    """Return the id of the Dag that mails a campaign: ``<campaign>_email``, unless ``campaign_dags`` names another."""
-    return _named_dags().get(campaign, f"{campaign}_email")
-
-
-@lru_cache
-def _named_dags() -> Mapping[str, str]:
-    from airflow.configuration import conf
-
-    text = conf.get(SECTION, "campaign_dags", fallback="")
-    pairs = (pair.partition("=") for pair in text.split(",") if pair.strip())
-    return {campaign.strip(): dag.strip() for campaign, _, dag in pairs}
 
 
 def _team(dag_id: str) -> str | None:

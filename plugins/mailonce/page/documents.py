@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, HTTPException, Response, status
 
 from mailonce.page.access import SeesCampaign, TheSettings
 from mailonce.page.headers import DOCUMENT_POLICY
-from mailonce.page.planned import TAG
+from mailonce.workflow.planned import TAG
 from mailonce.workflow.snapshot import folder
 
 router = APIRouter()

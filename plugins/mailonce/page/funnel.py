@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from mailonce.browsing import MonthTotals
 from mailonce.events import Fate
-from mailonce.page.planned import Planned, Statement
 from mailonce.states import State
+from mailonce.workflow.planned import Planned, Statement
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,9 @@ from mailonce.ledgers.base import Ledger
 from mailonce.page.access import SeesCampaign, SignedIn, TheLedger, TheSettings
 from mailonce.page.documents import DIGEST, Document, documents_of
 from mailonce.page.funnel import BY_NAME, funnels
-from mailonce.page.planned import Planned, Statement, planned_month, planned_months
 from mailonce.page.presenting import address, page
 from mailonce.page.searching import By, found, meant
+from mailonce.workflow.planned import Planned, Statement, planned_month, planned_months
 from mailonce.workflow.settings import Settings
 from mailonce.workflow.snapshot import Snapshot
 

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-import jinja2
 from fastapi.responses import HTMLResponse
 
 from mailonce.delivery import Entry
 from mailonce.page.access import Viewer
 from mailonce.page.funnel import BY_NAME
 from mailonce.states import State
+from mailonce.workflow.pages import page_environment
 
 if TYPE_CHECKING:
+    import jinja2
     from fastapi import Request
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -84,13 +85,7 @@ class _Address:
 
 @lru_cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(TEMPLATES)
     environment.filters.update(moment=_moment, number=_number, state=_state, tone=_tone, share=_share)
     environment.globals.update(BY_NAME=BY_NAME)
     return environment

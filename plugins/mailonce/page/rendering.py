@@ -14,9 +14,9 @@ from mailonce.errors import InvalidInput
 from mailonce.messages.message import Message
 from mailonce.messages.statement import StatementMaker
 from mailonce.messages.templates import Templates
-from mailonce.page.planned import snapshots_of
 from mailonce.states import State
 from mailonce.workflow.periods import period_for_templates
+from mailonce.workflow.planned import snapshots_of
 from mailonce.workflow.settings import Settings
 from mailonce.workflow.snapshot import PlannedRow, Snapshot, folder
 

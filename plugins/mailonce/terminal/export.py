@@ -39,7 +39,7 @@ def add_to(commands: Any) -> None:
 
 def _export(options: argparse.Namespace, screen: Screen) -> int:
     settings = output.load_settings()
-    from mailonce.page.planned import planned_month
+    from mailonce.workflow.planned import planned_month
     from mailonce.workflow.snapshot import Snapshot
 
     with closing(output.open_the_ledger()) as ledger:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from mailonce.browsing import MonthTotals, Search
-from mailonce.delivery import Entry
+from mailonce.browsing import MOST_A_PAGE, MonthTotals, Search, found
 from mailonce.events import Fate
 from mailonce.states import State
 from mailonce.terminal import arguments, output
@@ -32,7 +31,6 @@ exit codes: 0 done, 1 nothing found, or with --strict somebody is not sent, 2 re
 """
 _OPEN = frozenset(State) - {State.SENT, State.CANCELLED}
 _IN_ORDER = (State.SENT, *sorted(_OPEN, key=list(State).index), State.CANCELLED)
-_MOST_A_PAGE = 1000
 
 
 def add_to(commands: Any) -> None:
@@ -70,7 +68,8 @@ def _month(ledger: Ledger, options: argparse.Namespace, screen: Screen) -> int:
     editions = ledger.browser.totals(campaign, options.period)
     counts, fates = _sum(month.states for month in editions), _sum(month.fates for month in editions)
     search = Search(campaign=campaign, period=options.period, states=_OPEN)
-    open_ones = list(islice(_found(ledger, search, options.limit), options.limit))
+    wanted = found(ledger.browser, search, at_a_time=max(1, min(options.limit, MOST_A_PAGE)))
+    open_ones = list(islice(wanted, options.limit))
     more = max(0, sum(counts[state.value] for state in _OPEN) - len(open_ones))
     if options.json:
         screen.json({
@@ -90,16 +89,6 @@ def _month(ledger: Ledger, options: argparse.Namespace, screen: Screen) -> int:
     if more:
         screen.say(f"  and {more} more: --limit {len(open_ones) + more} names them all, mailonce export too")
     return _code(options, editions)
-
-
-def _found(ledger: Ledger, search: Search, wanted: int) -> Iterator[Entry]:
-    """Yield rows, a page at a time. :param wanted: about so many will be read."""
-    after = ""
-    while wanted:
-        page = ledger.browser.search(search, after=after, limit=min(wanted, _MOST_A_PAGE))
-        yield from page.entries
-        if not (after := page.after):
-            return
 
 
 def _code(options: argparse.Namespace, months: Sequence[MonthTotals]) -> int:

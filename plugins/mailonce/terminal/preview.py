@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections import Counter
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,10 +19,11 @@ from mailonce.terminal.output import DONE, NOT_FOUND, UNRESOLVED, Screen
 
 if TYPE_CHECKING:
     from mailonce.messages.message import Message
+    from mailonce.workflow.month import Wanted
     from mailonce.workflow.plan import PlanLine
+    from mailonce.workflow.plan_files import Names
     from mailonce.workflow.settings import Settings
     from mailonce.workflow.snapshot import Snapshot
-    from mailonce.workflow.trying import Wanted
 
 _EPILOG = """examples:
   mailonce preview                                      last month: how many are new, sent already, changed, refused
@@ -68,43 +68,45 @@ def _preview(options: argparse.Namespace, screen: Screen) -> int:
     if options.samples is not None and (options.samples < 1 or not options.output):
         raise InvalidInput(field="--samples", reason="needs a number above 0 and --output DIR", remedy="Give both")
     settings = output.load_settings()
+    from mailonce.workflow.account import allowance
+    from mailonce.workflow.month import statement_maker, write_month
     from mailonce.workflow.plan import Plan, compare
-    from mailonce.workflow.plan_files import write_plan
-    from mailonce.workflow.preview import ALL_UP_TO, NAMED_UP_TO, Sampler, write_preview
-    from mailonce.workflow.trying import allowance, statement_maker, try_month
+    from mailonce.workflow.plan_files import Names, write_plan
+    from mailonce.workflow.preview import Sampler
 
     wanted = _wanted(options, settings)
     maker = statement_maker(settings, wanted)
-    names = _Names(options.limit)
-    sampler = Sampler(options.samples or (NAMED_UP_TO if options.recipient else ALL_UP_TO))
+    names = Names(options.limit)
+    few = options.samples
+    sampler = Sampler(few, at_most=few) if few else Sampler.of_run(named=bool(options.recipient))
     with TemporaryDirectory(prefix="mailonce-") as home, closing(output.open_the_ledger()) as ledger:
-        snapshot = try_month(settings, ledger, maker, wanted, home=Path(home))
+        snapshot = write_month(settings, ledger, maker, wanted, uri=Path(home).as_uri())
 
         def heed(line: PlanLine) -> None:
             names.heed(line)
             sampler.heed(line)
 
         left = allowance(settings)
-        summary = compare(snapshot, ledger, allowance=left, heed=heed)
-        chosen = sampler.chosen[: options.samples]
         if options.output:
             # The same files as a dry run's, so that the page's links lead somewhere.
-            named = bool(options.recipient)
-            write_plan(snapshot, ledger, maker, allowance=left, run_id="mailonce preview", dry_run=True, named=named)
-            if options.samples:
-                shutil.rmtree(_local(snapshot) / "preview")
-                write_preview(snapshot, summary, maker, chosen)
+            summary = write_plan(
+                snapshot, ledger, maker, allowance=left, run_id="mailonce preview", dry_run=True, sampler=sampler,
+                heed=names.heed,
+            )  # fmt: skip
             _keep(_local(snapshot), Path(options.output))
+        else:
+            summary = compare(snapshot, ledger, allowance=left, heed=heed)
+    chosen = sampler.chosen
     plans = {plan.value: summary.counts[plan] for plan in Plan if summary.counts[plan]}
     if options.json:
         screen.json({
             "campaign": wanted.campaign, "period": wanted.period, "edition": wanted.edition, "counts": plans,
-            "over_quota": summary.over_quota, "left_today": summary.allowance.left_today, "exceptions": names.named,
-            "exceptions_more": names.more, "samples": len(chosen) if options.output else 0,
+            "over_quota": summary.over_quota, "left_today": summary.allowance.left_today, "exceptions": names.exceptions,
+            "exceptions_more": names.kept.total() - len(names.exceptions), "samples": len(chosen) if options.output else 0,
         })  # fmt: skip
     else:
         screen.say(f"{wanted.campaign} {wanted.period} ({wanted.edition}): {summary.words}")
-        names.say(screen)
+        _say_names(names, screen)
         for sample in chosen if options.recipient and not options.output else ():
             _say_mail(maker.delivery(sample.planned.row).message, screen)
         if options.output:
@@ -112,12 +114,12 @@ def _preview(options: argparse.Namespace, screen: Screen) -> int:
     if not plans:
         print("nobody to mail", file=sys.stderr)
         return NOT_FOUND
-    return UNRESOLVED if names.counts or summary.over_quota else DONE
+    return UNRESOLVED if names.kept or summary.over_quota else DONE
 
 
 def _wanted(options: argparse.Namespace, settings: Settings) -> Wanted:
     from mailonce.period import month_before
-    from mailonce.workflow.trying import Wanted
+    from mailonce.workflow.month import Wanted
 
     templates = Path(options.templates or settings.template_root)
     return Wanted(
@@ -153,32 +155,10 @@ def _say_mail(message: Message, screen: Screen) -> None:
     screen.say(message.text or "(this mail has no plain text: --output DIR shows it as HTML)")
 
 
-class _Names:
-    """Whom something keeps from their mail, and no more of a kind than shall be named."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self.named: list[dict[str, str]] = []
-        self.counts: Counter[str] = Counter()
-
-    def heed(self, line: PlanLine) -> None:
-        from mailonce.workflow.plan import UNTROUBLED
-
-        if line.plan in UNTROUBLED:
-            return
-        self.counts[line.plan.value] += 1
-        if self.counts[line.plan.value] <= self._limit:
-            self.named.append({"recipient_id": line.recipient_id, "state": line.plan.value, "why": line.why})
-
-    @property
-    def more(self) -> int:
-        """How many are not named."""
-        return sum(self.counts.values()) - len(self.named)
-
-    def say(self, screen: Screen) -> None:
-        for kind, number in self.counts.items():
-            named = [one for one in self.named if one["state"] == kind]
-            for one in named:
-                screen.say(f"  {one['recipient_id']:20} {kind}: {one['why']}")
-            if number > len(named):
-                screen.say(f"  and {number - len(named)} more: {kind}")
+def _say_names(names: Names, screen: Screen) -> None:
+    for plan, number in names.kept.items():
+        named = [one for one in names.exceptions if one["state"] == plan.value]
+        for one in named:
+            screen.say(f"  {one['recipient_id']:20} {plan.value}: {one['why']}")
+        if number > len(named):
+            screen.say(f"  and {number - len(named)} more: {plan.value}")

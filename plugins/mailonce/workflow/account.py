@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from mailonce.errors import InvalidInput
+from mailonce.errors import InvalidInput, MailonceError
 from mailonce.workflow.connections import ses_account_client
+from mailonce.workflow.plan import Allowance
 from mailonce.workflow.questions import NO_PERMISSION
 from mailonce.workflow.settings import Settings
 
@@ -43,6 +44,18 @@ class Account:
         if limit < 0:
             return cls(max_send_rate=rate)
         return cls(max_send_rate=rate, daily_quota=int(limit), left_today=max(0, int(limit - used)))
+
+
+def allowance(settings: Settings) -> Allowance:
+    """Return what the account may still send; nothing is known where SES cannot be asked, and that is said."""
+    try:
+        account = Account.told_by(dict(ses_account_client(settings).get_account()))
+    except (ClientError, BotoCoreError, MailonceError) as error:
+        log.warning("what the account may still send is not known: %s", error)
+        account = Account()
+    return Allowance(
+        left_today=account.left_today, daily_quota=account.daily_quota, spread=settings.spread_over_days
+    )  # fmt: skip
 
 
 def check_stored_template(settings: Settings, message: Message) -> None:

@@ -12,9 +12,12 @@ from itertools import islice
 from mailonce.delivery import Entry
 from mailonce.ledgers.base import Ledger
 from mailonce.states import State
-from mailonce.workflow.snapshot import PlannedRow, RejectKind, Snapshot
+from mailonce.workflow.snapshot import PlannedRow, RejectKind, Snapshot, reject_in_words
 
-_KEYS_PER_QUESTION = 1000
+NOT_YET = "not yet"
+"""What becomes of somebody who is planned and has no row in the ledger: nothing so far."""
+
+KEYS_PER_QUESTION = 1000
 
 
 class Plan(str, Enum):
@@ -147,21 +150,23 @@ def compare(
 
 def plan_lines(snapshot: Snapshot, ledger: Ledger) -> Iterator[PlanLine]:
     """Yield each recipient's line of the plan: see :func:`compare`."""
-    rows = snapshot.rows()
-    while some := list(islice(rows, _KEYS_PER_QUESTION)):
-        entries = {entry.key: entry for entry in ledger.find(row.key for row in some)}
-        for planned in some:
-            entry = entries.get(planned.key)
-            plan = plan_of(planned.fingerprint, entry)
-            yield PlanLine(
-                recipient_id=planned.row.recipient_id, plan=plan, why=_why(plan, entry), planned=planned
-            )  # fmt: skip
+    for planned, entry in with_entries(snapshot, ledger):
+        plan = plan_of(planned.fingerprint, entry)
+        yield PlanLine(recipient_id=planned.row.recipient_id, plan=plan, why=_why(plan, entry), planned=planned)
     for reject in snapshot.rejects():
         yield PlanLine(
             recipient_id=str(reject["row"]),
             plan=Plan.SUPPRESSED if reject["kind"] == RejectKind.SUPPRESSED.value else Plan.INVALID,
-            why=f"{reject['field']}: {reject['reason']}. {reject['remedy']}",
+            why=reject_in_words(reject),
         )
+
+
+def with_entries(snapshot: Snapshot, ledger: Ledger) -> Iterator[tuple[PlannedRow, Entry | None]]:
+    """Yield each row of a snapshot with the ledger's; None: it has none. A page at a time is in memory."""
+    rows = snapshot.rows()
+    while some := list(islice(rows, KEYS_PER_QUESTION)):
+        entries = {entry.key: entry for entry in ledger.find(row.key for row in some)}
+        yield from ((planned, entries.get(planned.key)) for planned in some)
 
 
 def digest_of(snapshot_uri: str) -> str:

@@ -14,6 +14,7 @@ import json
 import logging
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,7 @@ from typing import Any
 from mailonce.ledgers.base import Ledger
 from mailonce.messages.statement import StatementMaker
 from mailonce.workflow.plan import UNTROUBLED, Allowance, Plan, PlanLine, PlanSummary, compare
-from mailonce.workflow.preview import ALL_UP_TO, NAMED_UP_TO, Sampler, write_preview
+from mailonce.workflow.preview import Sampler, write_preview
 from mailonce.workflow.snapshot import Snapshot, folder
 
 log = logging.getLogger(__name__)
@@ -40,31 +41,33 @@ def write_plan(
     allowance: Allowance,
     run_id: str,
     dry_run: bool,
-    named: bool = False,
+    sampler: Sampler,
+    heed: Callable[[PlanLine], object] = lambda _line: None,
 ) -> PlanSummary:
     """Compare a snapshot with the ledger, write the plan and samples of the mails beside it, and tell it in the log.
 
     Neither memory nor the number of samples grows with the number of recipients.
 
     :param maker: renders the samples. :param allowance: what the account may still send.
-    :param dry_run: whether the plan is all that the run makes. :param named: whether the run names its recipients.
+    :param dry_run: whether the plan is all that the run makes. :param sampler: chooses the samples.
+    :param heed: is called with each recipient's line too.
     """
     home = folder(snapshot.uri)
-    sampler = Sampler(NAMED_UP_TO if named else ALL_UP_TO)
-    names = _Names()
+    names = Names(MOST_NAMES)
     with TemporaryDirectory(prefix="mailonce-") as local:
         spool, changed = Path(local) / "plan.jsonl", Path(local) / "changed.txt"
         with spool.open("w", encoding="utf-8") as lines, changed.open("w", encoding="utf-8") as ids:
 
-            def heed(line: PlanLine) -> None:
+            def write(line: PlanLine) -> None:
                 fields = {"recipient_id": line.recipient_id, "plan": line.plan.value, "why": line.why}
                 lines.write(json.dumps(fields, ensure_ascii=False) + "\n")
                 if line.plan is Plan.CONTENT_CHANGED:
                     ids.write(f"{line.recipient_id}\n")
                 names.heed(line)
                 sampler.heed(line)
+                heed(line)
 
-            summary = compare(snapshot, ledger, allowance=allowance, heed=heed)
+            summary = compare(snapshot, ledger, allowance=allowance, heed=write)
         for file in (spool, changed):
             with file.open("rb") as source, (home / file.name).open("wb") as target:  # type: ignore[no-untyped-call]
                 shutil.copyfileobj(source, target)
@@ -120,18 +123,28 @@ def told_plan(snapshot_uri: str) -> dict[str, Any]:
     return {**counts, "report": str(file)}
 
 
-class _Names:
-    """The names that ``plan.json`` holds, each with the reason, and no more of a kind than it can."""
+class Names:
+    """Whom something keeps from their mail, each with the reason, and no more of a kind than shall be named.
 
-    def __init__(self) -> None:
+    :param limit: so many of each kind.
+    """
+
+    def __init__(self, limit: int) -> None:
         self.exceptions: list[dict[str, str]] = []
         self.suppressed: list[dict[str, str]] = []
-        self._counts: Counter[Plan] = Counter()
+        self.counts: Counter[Plan] = Counter()
+        self._limit = limit
 
     def heed(self, line: PlanLine) -> None:
+        """Consider one recipient."""
         if line.plan in UNTROUBLED and line.plan is not Plan.SUPPRESSED:
             return
-        self._counts[line.plan] += 1
-        if self._counts[line.plan] <= MOST_NAMES:
+        self.counts[line.plan] += 1
+        if self.counts[line.plan] <= self._limit:
             names = self.suppressed if line.plan is Plan.SUPPRESSED else self.exceptions
             names.append({"recipient_id": line.recipient_id, "state": line.plan.value, "why": line.why})
+
+    @property
+    def kept(self) -> Counter[Plan]:
+        """How many of each kind should get their mail, and would not."""
+        return Counter({plan: count for plan, count in self.counts.items() if plan is not Plan.SUPPRESSED})

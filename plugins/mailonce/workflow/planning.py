@@ -8,22 +8,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mailonce.keys import key_recipe
-from mailonce.messages.statement import StatementMaker
-from mailonce.messages.templates import Templates
 from mailonce.notifiers.alert import About, Alert, where
-from mailonce.period import Period
 from mailonce.workflow.alerts import tell
 from mailonce.workflow.approval import QUESTION, question
 from mailonce.workflow.connections import open_ledger
-from mailonce.workflow.corrections import with_originals
+from mailonce.workflow.month import Wanted, statement_maker, write_month
 from mailonce.workflow.plan import Allowance, Plan
 from mailonce.workflow.plan_files import write_plan
 from mailonce.workflow.preflight import check_quota
+from mailonce.workflow.preview import Sampler
+from mailonce.workflow.retries import decided_here
 from mailonce.workflow.settings import Settings
-from mailonce.workflow.snapshot_writer import write_snapshot
-from mailonce.workflow.suppressed import Suppressed
-from mailonce.workflow.usage import read_statement, usage_rows
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@decided_here
 def plan_month(
     context: Context,
     facts: Mapping[str, Any],
@@ -55,31 +51,19 @@ def plan_month(
     allowance = Allowance(
         left_today=facts["left_today"], daily_quota=facts.get("daily_quota"), spread=settings.spread_over_days
     )
-    period = Period(facts["period"], settings.timezone)
-    maker = StatementMaker(
+    wanted = Wanted(
         campaign=campaign,
-        period=period.key,
-        period_fields=period,
+        period=facts["period"],
         edition=params["edition"],
-        content=Templates.of_campaign(campaign, template_root),
-        sender=settings.required_sender(),
-        reply_to=settings.reply_addresses,
-        recipe=key_recipe(key),
+        statement=statement,
+        template_root=template_root,
+        recipients=params["recipients"] or (),
+        recipients_per_task=params["recipients_per_task"],
+        key=key,
     )
+    maker = statement_maker(settings, wanted)
     with closing(open_ledger(settings)) as ledger:
-        snapshot = write_snapshot(
-            with_originals(
-                usage_rows(settings.usage_conn_id, read_statement(statement), period),
-                ledger,
-                maker,
-                zone=settings.timezone,
-            ),
-            maker,
-            uri=settings.snapshot_uri,
-            only=params["recipients"] or (),
-            recipients_per_task=params["recipients_per_task"],
-            suppressed=Suppressed(ledger, settings),
-        )
+        snapshot = write_month(settings, ledger, maker, wanted, uri=settings.snapshot_uri)
         manifest = snapshot.manifest
         log.info(
             "%d rows from the query: %d recipients in %d tasks, %d rows refused or suppressed. Snapshot: %s",
@@ -96,7 +80,7 @@ def plan_month(
                 allowance=allowance,
                 run_id=context["run_id"],
                 dry_run=params["dry_run"],
-                named=bool(params["recipients"]),
+                sampler=Sampler.of_run(named=bool(params["recipients"])),
             )
             log.info("the plan: %s. Look at it: %s/preview/index.html", plan.words, snapshot.uri)
             mails = plan.counts[Plan.NEW]

@@ -17,12 +17,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from mailonce.delivery import Delivery
 from mailonce.errors import InvalidInput
 from mailonce.ledgers.base import Ledger
 from mailonce.messages.statement import StatementMaker
+from mailonce.workflow.pages import page_template
 from mailonce.workflow.plan import Plan, PlanLine, PlanSummary, plan_of
 from mailonce.workflow.snapshot import PlannedRow, Snapshot, folder
 
@@ -55,15 +54,21 @@ class Sampler:
 
     At random are those with the smallest keys: a key is a digest, so this is fair, and the same in every preview.
 
-    :param all_up_to: how many are few.
+    :param all_up_to: how many are few. :param at_most: so many at most are chosen; None: as many as that makes.
     """
 
     all_up_to: int = ALL_UP_TO
+    at_most: int | None = None
     _first: list[Sample] = field(default_factory=list)
     _last: deque[Sample] = field(default_factory=lambda: deque(maxlen=AT_EACH_END))
     _random: list[tuple[int, int, Sample]] = field(default_factory=list)
     _kinds: dict[Plan, Sample] = field(default_factory=dict)
     _seen: int = 0
+
+    @classmethod
+    def of_run(cls, *, named: bool) -> Sampler:
+        """Return what chooses for a run. :param named: whether it names its recipients."""
+        return cls(NAMED_UP_TO if named else ALL_UP_TO)
 
     def heed(self, line: PlanLine) -> None:
         """Consider one recipient; those who are not mailed have nothing to render."""
@@ -83,10 +88,10 @@ class Sampler:
     def chosen(self) -> list[Sample]:
         """The samples, each once: in the snapshot's order if all are."""
         if self._seen <= self.all_up_to:
-            return list(self._first)
+            return list(self._first)[: self.at_most]
         ends = [*self._first[:AT_EACH_END], *self._last]
         several = [*self._kinds.values(), *ends, *(sample for _, _, sample in self._random)]
-        return list({sample.planned.key: sample for sample in several}.values())
+        return list({sample.planned.key: sample for sample in several}.values())[: self.at_most]
 
 
 def write_preview(snapshot: Snapshot, summary: PlanSummary, maker: StatementMaker, samples: Sequence[Sample]) -> int:
@@ -106,7 +111,7 @@ def write_preview(snapshot: Snapshot, summary: PlanSummary, maker: StatementMake
             continue
         _write(delivery, sample, home)
         shown.append((sample, delivery.message))
-    page = _page().render(
+    page = page_template(Path(__file__).parent / "preview.html.j2").render(
         manifest=snapshot.manifest, uri=snapshot.uri, summary=summary, samples=shown, plans=list(Plan),
         most_inline=MOST_INLINE,
     )  # fmt: skip
@@ -153,11 +158,3 @@ def _write(delivery: Delivery, sample: Sample, home: Any) -> None:
     for suffix, part in (("html", message.html), ("txt", message.text)):
         if part:
             (home / f"{delivery.key}.{suffix}").write_text(part, encoding="utf-8")
-
-
-def _page() -> Any:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("preview.html.j2")

@@ -177,6 +177,11 @@ class Snapshot:
         )
 
 
+def reject_in_words(reject: Mapping[str, Any]) -> str:
+    """Say why a row of :meth:`Snapshot.rejects` is not mailed, and what to do about it."""
+    return f"{reject['field']}: {reject['reason']}. {reject['remedy']}"
+
+
 def folder(uri: str) -> ObjectStoragePath:
     """Return the folder at a URI, wherever Airflow's object storage reaches."""
     from airflow.sdk import ObjectStoragePath

@@ -12,7 +12,8 @@ import pytest
 
 from mailonce.delivery import Entry
 from mailonce.messages.rows import Row
-from mailonce.workflow.reporting.counting import KEYS_PER_QUESTION, LISTS, NAMED, Report, compile_report
+from mailonce.workflow.plan import KEYS_PER_QUESTION
+from mailonce.workflow.reporting.counting import LISTS, NAMED, Report, compile_report
 from mailonce.workflow.reporting.files import spooled, write_files
 from mailonce.workflow.snapshot import PlannedRow
 from tests.fake_ledger import MemoryLedger

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from mailonce.events import Fate
 from mailonce.states import State
-from mailonce.workflow.plan import Plan
+from mailonce.workflow.plan import NOT_YET, Plan
 from mailonce.workflow.reporting.advice import SAFE_NEXT
-from mailonce.workflow.reporting.counting import LISTS, NAMED, NOT_YET, Report
+from mailonce.workflow.reporting.counting import LISTS, NAMED, Report
 from mailonce.workflow.reporting.files import file_name, spooled, write_files
 from mailonce.workflow.reporting.page import render
 from mailonce.workflow.snapshot import RejectKind

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from mailonce.events import Fate
 from mailonce.states import State
-from mailonce.workflow.plan import Plan
-from mailonce.workflow.reporting.counting import NOT_YET
+from mailonce.workflow.plan import NOT_YET, Plan
 from mailonce.workflow.snapshot import RejectKind
 
 SAFE_NEXT: Mapping[str, str] = {

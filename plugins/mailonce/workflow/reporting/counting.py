@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 from mailonce.certificate import NOT_RECEIVED
@@ -13,14 +12,12 @@ from mailonce.events import Fate
 from mailonce.ledgers.base import Ledger
 from mailonce.protocol import abandon
 from mailonce.states import State
-from mailonce.workflow.plan import Plan, plan_of
-from mailonce.workflow.snapshot import PlannedRow, RejectKind, Snapshot
+from mailonce.workflow.plan import NOT_YET, Plan, plan_of, with_entries
+from mailonce.workflow.snapshot import PlannedRow, RejectKind, Snapshot, reject_in_words
 
 NAMED = 50
 """So many of a kind are named in the report and in the log; all of them in the file beside it."""
 
-KEYS_PER_QUESTION = 1000
-NOT_YET = "not yet"
 NO_REASON = "the event says no more"
 
 LISTS = ("exceptions", "duplicates", "suppressed", "undelivered", "content_changed")
@@ -114,25 +111,15 @@ def compile_report(
     :param tell: see :class:`Report`.
     """
     report = Report(tell)
-    for planned, entry in _with_entries(snapshot, ledger):
-        _count(report, planned, entry)
+    for planned, entry in with_entries(snapshot, ledger):
+        # Whose sender has vanished, with nobody coming by since, is in doubt: said here at the latest.
+        _count(report, planned, entry and abandon(entry, ledger))
     for reject in snapshot.rejects():
         kind = RejectKind(reject["kind"])
         report.counts[kind.value] += 1
-        why = f"{reject['field']}: {reject['reason']}. {reject['remedy']}"
         names = "suppressed" if kind is RejectKind.SUPPRESSED else "exceptions"
-        report.add(names, str(reject["row"]), state=kind.value, why=why)
+        report.add(names, str(reject["row"]), state=kind.value, why=reject_in_words(reject))
     return report
-
-
-def _with_entries(snapshot: Snapshot, ledger: Ledger) -> Iterator[tuple[PlannedRow, Entry | None]]:
-    rows = snapshot.rows()
-    while some := list(islice(rows, KEYS_PER_QUESTION)):
-        entries = {entry.key: entry for entry in ledger.find(row.key for row in some)}
-        # Whose sender has vanished, with nobody coming by since, is in doubt: said here at the latest.
-        entries = {key: abandon(entry, ledger) for key, entry in entries.items()}
-        for planned in some:
-            yield planned, entries.get(planned.key)
 
 
 def _count(report: Report, planned: PlannedRow, entry: Entry | None) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from mailonce.events import Fate
 from mailonce.states import State
+from mailonce.workflow.pages import page_template
+from mailonce.workflow.plan import NOT_YET
 from mailonce.workflow.reporting.advice import SAFE_NEXT
-from mailonce.workflow.reporting.counting import NOT_YET, Report
+from mailonce.workflow.reporting.counting import Report
 from mailonce.workflow.snapshot import RejectKind
 
 _TITLES = {
@@ -52,7 +51,7 @@ def render(report: Report, facts: Mapping[str, Any], *, everybody: str) -> str:
     :param facts: campaign, period, edition, run_id, at, planned; certificate and certificate_root, if there is one.
     :param everybody: where the file with all names is, as a link from the page.
     """
-    page: str = _template().render(
+    page: str = page_template(Path(__file__).parent / "report.html.j2").render(
         facts=facts,
         report=report,
         bars=list(_bars(report, facts["planned"])),
@@ -62,18 +61,6 @@ def render(report: Report, facts: Mapping[str, Any], *, everybody: str) -> str:
         everybody=everybody,
     )
     return page
-
-
-@lru_cache(maxsize=1)
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2")
 
 
 def _bars(report: Report, planned: int) -> Iterator[Bar]:

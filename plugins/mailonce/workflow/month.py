@@ -1,39 +1,31 @@
-"""A month tried without a run: the same query, checks, templates and comparison as the Dag's, and nothing that stays."""
+"""A month from the query to the snapshot: the same for a run, and for who only wants to see what a run would do."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from mailonce.errors import MailonceError
 from mailonce.keys import key_recipe
 from mailonce.ledgers.base import Ledger
 from mailonce.messages.statement import StatementMaker
 from mailonce.messages.templates import Templates
 from mailonce.period import Period
-from mailonce.workflow.account import Account
-from mailonce.workflow.connections import ses_account_client
 from mailonce.workflow.corrections import with_originals
-from mailonce.workflow.plan import Allowance
 from mailonce.workflow.settings import Settings
 from mailonce.workflow.snapshot import Snapshot
 from mailonce.workflow.snapshot_writer import write_snapshot
 from mailonce.workflow.suppressed import Suppressed
 from mailonce.workflow.usage import read_statement, usage_rows
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What to try.
+    """What to mail.
 
     :param statement: the usage query's file. :param template_root: folder of the campaigns' templates.
-    :param recipients: only these ids; empty: everybody. :param key: the key recipe, see :func:`mailonce.keys.key_recipe`.
+    :param recipients: only these ids; empty: everybody. :param recipients_per_task: None: as the number of them asks for.
+    :param key: the key recipe, see :func:`mailonce.keys.key_recipe`.
     """
 
     campaign: str
@@ -42,6 +34,7 @@ class Wanted:
     statement: Path
     template_root: Path
     recipients: Collection[str] = ()
+    recipients_per_task: int | None = None
     key: str = "statement"
 
 
@@ -63,10 +56,10 @@ def statement_maker(settings: Settings, wanted: Wanted) -> StatementMaker:
     )
 
 
-def try_month(settings: Settings, ledger: Ledger, maker: StatementMaker, wanted: Wanted, *, home: Path) -> Snapshot:
+def write_month(settings: Settings, ledger: Ledger, maker: StatementMaker, wanted: Wanted, *, uri: str) -> Snapshot:
     """Run the query, check and render every row, and write the snapshot.
 
-    :param home: an empty folder on this machine; the real snapshots are left alone.
+    :param uri: the folder that all snapshots stand in.
     :raises mailonce.errors.InvalidInput: the query, or the connection that it runs through, cannot be used.
     """
     period = Period(wanted.period, settings.timezone)
@@ -74,19 +67,8 @@ def try_month(settings: Settings, ledger: Ledger, maker: StatementMaker, wanted:
     return write_snapshot(
         with_originals(rows, ledger, maker, zone=settings.timezone),
         maker,
-        uri=home.as_uri(),
+        uri=uri,
         only=wanted.recipients,
+        recipients_per_task=wanted.recipients_per_task,
         suppressed=Suppressed(ledger, settings),
     )
-
-
-def allowance(settings: Settings) -> Allowance:
-    """Return what the account may still send; nothing is known where SES cannot be asked, and that is said."""
-    try:
-        account = Account.told_by(dict(ses_account_client(settings).get_account()))
-    except (ClientError, BotoCoreError, MailonceError) as error:
-        log.warning("what the account may still send is not known: %s", error)
-        account = Account()
-    return Allowance(
-        left_today=account.left_today, daily_quota=account.daily_quota, spread=settings.spread_over_days
-    )  # fmt: skip
