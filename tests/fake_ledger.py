@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TypeVar
 
-from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt
+from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt, Takeover
 from mailonce.errors import LedgerUnavailable, LedgerUnusable
 from mailonce.events import Event
 from mailonce.findings import Finding, Severity
 from mailonce.keys import Identity
 from mailonce.ledgers.base import Concluded
 from mailonce.states import State, may_follow
+from tests.fake_privacy import MemoryPrivacy
 from tests.fake_stores import MemoryBrowser, MemoryEpoch, MemoryRates, MemorySuppressions
 
 FINISHED = (State.SENT, State.REJECTED, State.CANCELLED)
@@ -59,6 +60,7 @@ class MemoryLedger:
         self.epoch = MemoryEpoch(self._now, self._call)
         self.rate = MemoryRates(self._now, self._call)
         self.browser = MemoryBrowser(self._call, lambda: [entry for key in self._rows if (entry := self._live(key))])
+        self.privacy = MemoryPrivacy(self._now, self._call, self._rows, self.suppressions)
         self.findings = [Finding(severity=Severity.OK, check="ledger", found="in memory")]
 
     def claim(self, claim: Claim) -> Entry:
@@ -77,6 +79,9 @@ class MemoryLedger:
             return [self._claim(claim) for claim in claims], [self._conclude(*concluded) for concluded in conclusions]
 
         return self._call("write many", write)
+
+    def take_over(self, key: str, takeover: Takeover) -> Entry | None:
+        return self._call("take over", lambda: self._take_over(key, takeover))
 
     def witness(self, receipt: Receipt, delivery: Delivery | None = None) -> Entry | None:
         return self._call("witness", lambda: self._witness(receipt, delivery))
@@ -169,6 +174,13 @@ class MemoryLedger:
             sent_at=self._now() if conclusion.state is State.SENT else None,
             token=entry.token if keeps_token else None,
         )  # fmt: skip
+
+    def _take_over(self, key: str, takeover: Takeover) -> Entry | None:
+        entry = self._row(key)
+        if entry is None or entry.state is not State.IN_DOUBT or entry.token != takeover.token:
+            return entry
+        self._rows[key].entry = replace(entry, token=takeover.successor)
+        return self._log(key, takeover.by, takeover.note)
 
     def _witness(self, receipt: Receipt, delivery: Delivery | None) -> Entry | None:
         entry = self._row(receipt.key)

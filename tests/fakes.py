@@ -55,11 +55,15 @@ class FakeProvider:
     asked: int = 0
     accepted: list[tuple[str, str]] = field(default_factory=list)
     """Key and message id of each mail."""
+    remembers: timedelta | None = None
+    idempotency_keys: list[str] = field(default_factory=list)
+    """Of every request, in order."""
 
-    def send(self, message: Message, *, tags: Mapping[str, str], departure: Departure) -> str:
+    def send(self, message: Message, *, tags: Mapping[str, str], idempotency_key: str, departure: Departure) -> str:
         self.asked += 1
         departure.signing()
         departure.leaving()
+        self.idempotency_keys.append(idempotency_key)
         if self.answer is not None:
             return self.answer(message, tags)
         return self.accept(tags)

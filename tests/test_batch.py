@@ -34,12 +34,14 @@ TROUBLE: Mapping[str, MailonceError] = {
 class Provider:
     """Accepts everybody but those whose id says otherwise; counts who was asked for."""
 
+    remembers = None
+
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
         self.trouble = dict(TROUBLE)
         self.lock = threading.Lock()
 
-    def send(self, message: Message, *, tags: Mapping[str, str], departure: Departure) -> str:
+    def send(self, message: Message, *, tags: Mapping[str, str], idempotency_key: str, departure: Departure) -> str:
         departure.signing()
         departure.leaving()
         recipient = message.to.partition("@")[0]

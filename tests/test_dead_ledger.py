@@ -16,9 +16,10 @@ from mailonce.delivery import Entry, Timing
 from mailonce.errors import LedgerUnavailable
 from mailonce.journal import Journal
 from mailonce.ledgers.postgres import PostgresLedger
-from mailonce.protocol import Result, Step, Tools, deliver, record_kept_receipts
+from mailonce.protocol import Result, Step, Tools, deliver
 from mailonce.providers.ses import SesProvider, one_request
 from mailonce.receipts import ReceiptsInMemory
+from mailonce.recording import record_kept_receipts
 from mailonce.recovery import recover
 from mailonce.states import State
 from sandbox.postgres import EmbeddedPostgres

@@ -27,12 +27,14 @@ LANES = 3
 class Together:
     """Accepts a mail only when as many are on their way as there are lanes."""
 
+    remembers = None
+
     def __init__(self) -> None:
         self.at_once = threading.Barrier(LANES, timeout=30)
         self.lock = threading.Lock()
         self.on_their_way = self.most = self.accepted = 0
 
-    def send(self, message: Message, *, tags: Mapping[str, str], departure: Departure) -> str:
+    def send(self, message: Message, *, tags: Mapping[str, str], idempotency_key: str, departure: Departure) -> str:
         departure.signing()
         departure.leaving()
         with self.lock:
@@ -79,11 +81,11 @@ def test_no_more_claims_than_lanes_wait_for_an_answer() -> None:
     ledger, claimed = MemoryLedger(), []
 
     class Counting(FakeProvider):
-        def send(self, message: Message, *, tags: Mapping[str, str], departure: Departure) -> str:
+        def send(self, message: Message, *, tags: Mapping[str, str], idempotency_key: str, departure: Departure) -> str:
             with lock:
                 states = [entry.state for entry in ledger.of_month("usage", "2030-01")]
                 claimed.append(states.count(State.SENDING))
-                return super().send(message, tags=tags, departure=departure)
+                return super().send(message, tags=tags, idempotency_key=idempotency_key, departure=departure)
 
     lock = threading.Lock()
     deliver_all(makers(60), tools_of(ledger, Counting()), concurrency=LANES)  # type: ignore[arg-type]

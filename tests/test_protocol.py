@@ -34,10 +34,10 @@ from mailonce.protocol import (
     Tools,
     choose,
     deliver,
-    record_kept_receipts,
 )
 from mailonce.providers.base import Departure
 from mailonce.receipts import ReceiptsInMemory
+from mailonce.recording import record_kept_receipts
 from mailonce.states import State
 from tests.fake_ledger import MemoryLedger
 from tests.fakes import FakeClock, FakeProvider, make_claim, make_delivery
@@ -383,10 +383,12 @@ def test_an_event_may_be_faster_than_the_answer(tools: Tools, ledger: MemoryLedg
 
 def test_what_fails_before_the_departure_has_sent_nothing(tools: Tools, ledger: MemoryLedger) -> None:
     class Broken:
+        remembers = None
+
         def __init__(self, trouble: BaseException) -> None:
             self.trouble = trouble
 
-        def send(self, message: Message, *, tags: Mapping[str, str], departure: Departure) -> str:
+        def send(self, message: Message, *, tags: Mapping[str, str], idempotency_key: str, departure: Departure) -> str:
             departure.signing()
             raise self.trouble
 

@@ -28,17 +28,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mailonce import protocol
-from mailonce.delivery import Claim, Decision, Receipt, Timing
+from mailonce.delivery import Claim, Decision, Receipt, Takeover, Timing
 from mailonce.departure import Fence
-from mailonce.doubt import DoubtRules, InDoubtPolicy
+from mailonce.doubt import ASK_MARGIN, DoubtRules, InDoubtPolicy
 from mailonce.errors import InDoubt, LedgerError, MailonceError, Rejected, RunBlocked, Throttled
 from mailonce.journal import Journal
 from mailonce.messages.message import Message
-from mailonce.protocol import Step, Tools, deliver, record_kept_receipts
+from mailonce.protocol import Step, Tools, deliver
 from mailonce.providers.base import Departure
 from mailonce.receipts import ReceiptsInMemory
+from mailonce.recording import record_kept_receipts
 from mailonce.recovery import recover
 from mailonce.states import State, may_follow
+from mailonce.tokens import idempotency_key, stand_in
 from tests.fake_ledger import MemoryLedger
 from tests.fakes import FakeClock, make_delivery
 
@@ -63,6 +65,7 @@ class Request:
 
     token: str
     signed_at: Any
+    idempotency_key: str
 
 
 class Worker:
@@ -134,10 +137,19 @@ class Worker:
 
     def claim(self, claim: Claim) -> Any:
         self._token = claim.token
-        return self._living().claim(claim)
+        entry = self._living().claim(claim)
+        if entry.token == claim.token:
+            self._world.claimed_at[idempotency_key(claim.token)] = entry.claimed_at
+        return entry
 
     def conclude(self, *given: Any, **named: Any) -> Any:
         return self._living().conclude(*given, **named)
+
+    def take_over(self, key: str, takeover: Takeover) -> Any:
+        self._token = takeover.successor
+        entry = self._living().take_over(key, takeover)
+        self._world.claimed_at[idempotency_key(takeover.token)] = entry.claimed_at
+        return entry
 
     def witness(self, *given: Any) -> Any:
         return self._living().witness(*given)
@@ -152,11 +164,16 @@ class Worker:
 
     # What the protocol sees as the provider.
 
-    def send(self, message: Message, *, tags: Mapping[str, str], departure: Departure) -> str:
+    @property
+    def remembers(self) -> timedelta | None:
+        return self._world.remembers
+
+    def send(self, message: Message, *, tags: Mapping[str, str], idempotency_key: str, departure: Departure) -> str:
         departure.signing()
         signed_at = self._world.clock.now()
         departure.leaving()
-        self.request = Request(self._token, signed_at)
+        self.request = Request(self._token, signed_at, idempotency_key)
+        self._world.requests.append(self.request)
         outcome = self._stand(ON_THE_WIRE)
         assert outcome is not None
         return outcome()
@@ -165,6 +182,7 @@ class Worker:
 class ProtocolMachine(RuleBasedStateMachine):
     policy = InDoubtPolicy.HOLD
     timing = Timing()
+    remembers: timedelta | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,6 +192,9 @@ class ProtocolMachine(RuleBasedStateMachine):
         self.journals = Path(tempfile.mkdtemp(prefix="mailonce-chaos-"))
         self.workers = [Worker(f"worker {number}", self) for number in range(WORKERS)]
         self.accepted: list[str] = []
+        self.stand_ins: set[str] = set()
+        self.requests: list[Request] = []
+        self.claimed_at: dict[str, Any] = {}
         self.released_though_accepted = False
         self.overtaken = False
         self.late: list[Request] = []
@@ -291,9 +312,9 @@ class ProtocolMachine(RuleBasedStateMachine):
         """Accept a mail, as the provider does whenever the signature is not too old."""
         if self.clock.now() - request.signed_at > OLDEST_SIGNATURE:
             return None
-        claims = [move.token_given for move in self.ledger.moves if move.operation == "claim"]
+        claims = [move.token_given or "" for move in self.ledger.moves if move.operation == "claim"]
         # The frozen-worker hole: a mail of an earlier claim goes out although a later claim exists.
-        self.overtaken = self.overtaken or claims[-1] != request.token
+        self.overtaken = self.overtaken or idempotency_key(claims[-1]) != request.idempotency_key
         self.accepted.append(f"m-{len(self.accepted) + 1}")
         return self.accepted[-1]
 
@@ -330,7 +351,8 @@ class ProtocolMachine(RuleBasedStateMachine):
     def the_ledger_never_says_what_is_not_so(self) -> None:
         for entry in self.ledger._rows.values():
             row = entry.entry
-            assert {row.message_id, *row.duplicate_message_ids} - {None} <= set(self.accepted)
+            told = {row.message_id, *row.duplicate_message_ids} - {None, *self.stand_ins}
+            assert told <= set(self.accepted)
             if row.state in (State.RELEASED, State.REJECTED) and self.policy is InDoubtPolicy.HOLD:
                 assert not self.accepted or self.released_though_accepted, f"{row.state.value} though accepted"
 
@@ -339,6 +361,41 @@ class ResendMachine(ProtocolMachine):
     """With `resend` a second copy may be, but never while the first may still be accepted."""
 
     policy = InDoubtPolicy.RESEND
+
+
+class AskingMachine(ProtocolMachine):
+    """A provider that recognises an idempotency key for a while, but says only that, and publishes no events.
+
+    What it has not got after ``ASK_MARGIN`` it never gets: for nothing else ends the life of its requests.
+    """
+
+    remembers = timedelta(minutes=15)
+    EVENTS = tuple(event for event in ProtocolMachine.EVENTS if event is not ProtocolMachine.an_event_arrives)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[str, Any] = {}
+
+    def accept(self, request: Request) -> str | None:
+        now, key = self.clock.now(), request.idempotency_key
+        if now - request.signed_at >= ASK_MARGIN:
+            return None
+        if key in self.known and now - self.known[key] < self.remembers:
+            self.stand_ins.add(stand_in(key))
+            return stand_in(key)
+        self.known[key] = now
+        return super().accept(request)
+
+    @invariant()
+    def no_request_leaves_that_the_provider_may_not_recognise(self) -> None:
+        for request in self.requests:
+            claimed_at = self.claimed_at[request.idempotency_key]
+            assert request.signed_at - claimed_at <= self.remembers - ASK_MARGIN
+
+    @invariant()
+    def one_mail_is_never_taken_for_two(self) -> None:
+        if len(self.accepted) <= 1:
+            assert not any(row.entry.duplicate_message_ids for row in self.ledger._rows.values())
 
 
 chaos = settings(
@@ -350,5 +407,7 @@ chaos = settings(
 )
 TestHold = ProtocolMachine.TestCase
 TestHold.settings = chaos
+TestAsking = AskingMachine.TestCase
+TestAsking.settings = chaos
 TestResend = ResendMachine.TestCase
 TestResend.settings = chaos

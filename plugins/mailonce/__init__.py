@@ -8,15 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mailonce.operators.brevo import IdempotentBrevoOperator
     from mailonce.operators.ses import IdempotentSesOperator
+    from mailonce.operators.smtp import IdempotentSmtpOperator
     from mailonce.protocol import deliver
     from mailonce.workflow.retries import DeliveryRetryPolicy
 
-__all__ = ["DeliveryRetryPolicy", "IdempotentSesOperator", "deliver"]
+__all__ = ["DeliveryRetryPolicy", "IdempotentBrevoOperator", "IdempotentSesOperator", "IdempotentSmtpOperator", "deliver"]
 __version__ = "0.1.0"
 
 _HOMES = {
+    "IdempotentBrevoOperator": "mailonce.operators.brevo",
     "IdempotentSesOperator": "mailonce.operators.ses",
+    "IdempotentSmtpOperator": "mailonce.operators.smtp",
     "DeliveryRetryPolicy": "mailonce.workflow.retries",
     "deliver": "mailonce.protocol",
 }
@@ -28,4 +32,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name != "deliver":
+        from mailonce.compatibility import refuse_unsupported
+
+        refuse_unsupported()
     return getattr(import_module(_HOMES[name]), name)

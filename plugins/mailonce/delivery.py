@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from mailonce.events import Event, Fate
 from mailonce.keys import Identity
 from mailonce.messages.message import Message
 from mailonce.states import State
+from mailonce.tokens import new_token, successor_of
 
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _ENCODED = "b64_"
@@ -133,7 +133,27 @@ class Claim:
     delivery: Delivery
     timing: Timing
     by: str
-    token: str = field(default_factory=lambda: str(uuid.uuid4()))
+    token: str = field(default_factory=new_token)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Takeover:
+    """A wish to ask the provider once more about a mail in doubt, under the same idempotency key.
+
+    From then on the claim goes by the successor's name: whatever its former owner still comes to know can no longer free
+    the key, for this asking may be accepted meanwhile.
+
+    :param token: the claim's, as the row has it. :param by: who asks, for people.
+    :param successor: takes its place. A repeated write recognises its own.
+    """
+
+    token: str
+    by: str
+    successor: str = ""
+    note: str = "asks the provider once more, under the same idempotency key"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "successor", self.successor or successor_of(self.token))
 
 
 @dataclass(frozen=True, kw_only=True)

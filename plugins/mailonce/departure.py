@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from datetime import datetime, timedelta, timezone
 
 from mailonce.clock import seconds_since_boot
@@ -19,7 +20,14 @@ class Fence:
 
     def __init__(self, window: timedelta, clock: Callable[[], float] = seconds_since_boot) -> None:
         self._clock = clock
-        self._ends = clock() + window.total_seconds()
+        self._began = clock()
+        self._ends = self._began + window.total_seconds()
+
+    def lasting(self, window: timedelta) -> Fence:
+        """Return another fence, which began at the same moment and ends after ``window``."""
+        other = copy(self)
+        other._ends = self._began + window.total_seconds()  # noqa: SLF001 - its own kind
+        return other
 
     def check(self) -> None:
         """Refuse to go on after the deadline.

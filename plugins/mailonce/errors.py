@@ -8,6 +8,8 @@
     │   ├── NotSent                proved not to have been accepted; the key is free again (RELEASED)
     │   │   ├── NeverLeft            no connection, or too late to sign: the request never left
     │   │   ├── Throttled            the provider asks for a slower pace
+    │   │   ├── TemporarilyRefused   the provider does not take this mail now, but perhaps later
+    │   │   ├── MonthBusy            another run of the month is at work, and one is to follow the other
     │   │   └── RunBlocked           nobody's mail can be sent now: paused, suspended, no permission, …
     │   │       └── DailyQuotaExceeded
     │   │           └── AwaitingQuota    the same, where the rest is to follow by itself on the next days
@@ -23,7 +25,10 @@
     │   └── LedgerUnusable         reachable, but not a ledger: missing table, missing permission, wrong version
     ├── EventUnreadable          a message in the events queue is no event that can be understood
     ├── EventsSetAside           such messages were taken out of the queue and kept: somebody must look at them
-    └── DuplicateMeasured        by its own events, the provider accepted more than one mail for a key
+    ├── StartRefused             a run that a message or an asset event asks for cannot be started
+    ├── RequestsUnmet            some of what asked for a month did not start one: somebody must look
+    ├── DuplicateMeasured        by its own events, the provider accepted more than one mail for a key
+    └── UnsupportedAirflow       this version of Airflow is too old, for all of the package or for what was asked
 """
 
 from __future__ import annotations
@@ -98,6 +103,16 @@ class Throttled(NotSent):
     """The provider refused because mails come too fast."""
 
 
+class MonthBusy(NotSent):
+    """Another run mails the same campaign and month at this moment, and ``one_run_at_a_time`` is set."""
+
+    safe_next = "Nothing was sent, and nothing is to do: it is tried again by itself until the other run is done."
+
+
+class TemporarilyRefused(NotSent):
+    """The provider does not take this mail now, and asks to try again later (SMTP: any answer 4xx, greylisting for one)."""
+
+
 class RunBlocked(NotSent):
     """The provider refuses everybody's mail until somebody changes something."""
 
@@ -117,7 +132,7 @@ class AwaitingQuota(DailyQuotaExceeded):
 
 
 class LedgerForgot(RunBlocked):
-    """The ledger knows less than it did: it was brought back from a backup, copied, or made anew."""
+    """The ledger knows less than it did: brought back from a backup, copied, made anew; or this month was purged."""
 
     safe_next = "Nothing more is sent for this month, and clearing is safe, until a person has looked and decided."
 
@@ -214,5 +229,17 @@ class EventsSetAside(MailonceError):
     """Messages that tell no event that the ledger can keep were taken out of the queue, and kept elsewhere."""
 
 
+class StartRefused(MailonceError):
+    """A run that somebody asks for cannot be started; says why, and what to do."""
+
+
+class RequestsUnmet(MailonceError):
+    """Some of what asked for a month did not start one; names each, and what is safe to do next."""
+
+
 class DuplicateMeasured(MailonceError):
     """By its own events, the provider accepted more than one mail for a key."""
+
+
+class UnsupportedAirflow(MailonceError):
+    """This version of Airflow cannot do what was asked; says which can, and what to do without."""

@@ -61,6 +61,7 @@ class Journal:
         :raises mailonce.errors.NeverLeft: it cannot be written; the request must not leave, or the next reader would
             take it for one that never did.
         """
+        self._open.add(claim.token)  # of one who only asks about a claim, no line came before this one
         self._write(LEAVING, claim.delivery.key, claim.token)
 
     def accepted(self, claim: Claim, message_id: str) -> None:

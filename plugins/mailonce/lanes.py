@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 from mailonce.errors import NeverLeft
 from mailonce.messages.message import Message
@@ -91,8 +92,12 @@ class _LanedProvider:
         self._provider = provider
         self._lanes = lanes
 
-    def send(self, message: Message, *, tags: Mapping[str, str], departure: Departure) -> str:
+    @property
+    def remembers(self) -> timedelta | None:
+        return self._provider.remembers
+
+    def send(self, message: Message, *, tags: Mapping[str, str], idempotency_key: str, departure: Departure) -> str:
         try:
-            return self._provider.send(message, tags=tags, departure=departure)
+            return self._provider.send(message, tags=tags, idempotency_key=idempotency_key, departure=departure)
         finally:
             self._lanes.leave()

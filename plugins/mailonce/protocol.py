@@ -8,6 +8,7 @@
                                   │  ├── answer: refused for good ────────▶ REJECTED(error)    dead letter
                                   │  └── no answer, 5xx, killed, too old ─▶ IN_DOUBT           never sent again by itself
                                   │                                           │  ├─ provider's event: accepted ─▶ SENT
+                                  │                                           │  ├─ asked again, same idempotency key ─▶ SENT
                                   │                                           │  ├─ a person decides ─▶ SENT | RELEASED | CANCELLED
                                   │                                           │  └─ policy `resend`, once settled ─▶ RELEASED
      late truth always wins: proof of acceptance makes any state SENT; a second message id is a measured duplicate
@@ -20,6 +21,8 @@ What makes it hold:
    that is too old; so from ``settled_at`` on nothing of that claim can still be accepted.
 3. *Every move out of SENDING is conditional on the claim's token.* A zombie can change nothing of its successor's.
 4. *A failure moves the key only as far as it proves.* See :mod:`mailonce.errors` and the providers.
+5. *A lost answer is asked for again only where that cannot send a second mail*: of a provider that recognises the claim's
+   idempotency key, while it does, and by one at a time, who takes the claim over from whoever had it.
 
 ``docs/protocol.md`` argues it in full. This file does no input or output of its own, and knows neither Airflow nor
 any provider: :func:`choose` decides, :func:`deliver` asks the ledger and calls the provider.
@@ -29,20 +32,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 
-from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt, Timing
+from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt, Takeover, Timing
 from mailonce.departure import ClaimedDeparture, Fence, check_clock
 from mailonce.doubt import DoubtRules, Outlook
-from mailonce.errors import AwaitingProof, InDoubt, InFlight, LedgerError, NeverLeft, NotDelivered, NotSent, Rejected
+from mailonce.errors import AwaitingProof, InDoubt, InFlight, Rejected
 from mailonce.journal import Journal
 from mailonce.ledgers.base import Ledger
 from mailonce.pace import Pace
 from mailonce.providers.base import Provider
 from mailonce.receipts import ReceiptStore
+from mailonce.recording import meaning_of, record_acceptance, record_failure
 from mailonce.states import State
+from mailonce.tokens import idempotency_key
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +79,8 @@ class Tools:
     :param journal: what tells those who come after this process's death how far it was.
     :param pace: when each mail may leave. :param doubt: what becomes of mails in doubt.
     :param events_drained_at: up to when the provider's events are in the ledger; asked only where it matters.
-    :param unrecorded: receipts whose rows the ledger has lost: see :func:`record_kept_receipts`.
+    :param unrecorded: receipts whose rows the ledger has lost: see
+        :func:`mailonce.recording.record_kept_receipts`.
     :param reached: called at each :class:`Step`.
     """
 
@@ -150,7 +156,8 @@ def deliver(delivery: Delivery, tools: Tools) -> tuple[Result, Entry]:
             case Choice.DOUBT:
                 abandon(entry, tools.ledger)
             case Choice.UNSURE:
-                _resend_or_raise(delivery, entry, tools)
+                if sent := _settle(delivery, entry, fence, tools):
+                    return Result.SENT, sent
             case Choice.DEAD:
                 raise Rejected(f"refused for good earlier: {entry.error}", **_names(delivery))
             case _:
@@ -172,10 +179,10 @@ def _send(entry: Entry, claim: Claim, fence: Fence, tools: Tools) -> Entry:
     try:
         tools.reached(Step.CLAIMED)
         check_clock(entry, tools.timing.clock_tolerance)
-        message_id = tools.provider.send(delivery.message, tags=delivery.tags, departure=departure)
+        message_id = _request(claim, departure, tools)
     except BaseException as stop:
-        failure = _failure(stop, left=departure.left)
-        after = _conclude(claim, Conclusion(state=_proved(failure), error=failure.detail), tools)
+        failure = meaning_of(stop, left=departure.left)
+        after = record_failure(claim, failure, tools)
         if not isinstance(stop, Exception):
             raise
         if isinstance(failure, InDoubt) and after and after.state is State.SENT:
@@ -183,81 +190,48 @@ def _send(entry: Entry, claim: Claim, fence: Fence, tools: Tools) -> Entry:
         if isinstance(failure, InDoubt) and after and after.state is State.IN_DOUBT:
             raise _in_doubt(delivery, after, tools) from stop
         raise type(failure)(failure.detail, **_names(delivery)) from stop
+    return _accepted(claim, message_id, tools)
+
+
+def _ask_again(delivery: Delivery, entry: Entry, fence: Fence, tools: Tools) -> Entry | None:
+    """Make the request of a claim in doubt once more, which sends nothing if it was accepted before.
+
+    :return: the row, SENT; None: somebody has decided it meanwhile.
+    :raises mailonce.errors.NotDelivered: it is still in doubt, or somebody else asks at this moment.
+    """
+    takeover = Takeover(token=entry.token or "", by=tools.by)
+    taken = tools.ledger.take_over(entry.key, takeover)
+    if taken is None or taken.state is not State.IN_DOUBT:
+        return None
+    if taken.token != takeover.successor:
+        raise InFlight("the provider is being asked about it right now by another worker", **_names(delivery))
+    claim = Claim(delivery=delivery, timing=tools.timing, by=tools.by, token=takeover.successor)
+    # Counted from before the row was read, so that it can only run out early.
+    limit = fence.lasting(_rules(delivery, entry, tools).time_to_ask(entry))
+    departure = ClaimedDeparture(claim, limit, tools.journal, lambda: tools.reached(Step.LEAVING))
+    try:
+        message_id = _request(claim, departure, tools)
+    except BaseException as stop:
+        # Whatever became of this request, it proves nothing about the one before it: the row is in doubt, and stays so.
+        tools.journal.done(claim)
+        if not isinstance(stop, Exception):
+            raise
+        log.warning("%s: asked again, in vain: %s", delivery.identity.recipient_id, stop)
+        raise _in_doubt(delivery, taken, tools) from stop
+    return _accepted(claim, message_id, tools)
+
+
+def _request(claim: Claim, departure: ClaimedDeparture, tools: Tools) -> str:
+    mail, tags = claim.delivery.message, claim.delivery.tags
+    return tools.provider.send(mail, tags=tags, idempotency_key=idempotency_key(claim.token), departure=departure)
+
+
+def _accepted(claim: Claim, message_id: str, tools: Tools) -> Entry:
     tools.journal.accepted(claim, message_id)
     tools.reached(Step.ACCEPTED)
-    recorded = _record(claim, Receipt(key=delivery.key, message_id=message_id), tools)
+    recorded = record_acceptance(claim, Receipt(key=claim.delivery.key, message_id=message_id), tools)
     tools.reached(Step.RECORDED)
     return recorded
-
-
-def _failure(stop: BaseException, *, left: bool) -> NotDelivered:
-    """Return what a failure means: killed, timed out and faults of our own included.
-
-    :param left: whether the request may have left. As long as it has not, nothing can have been accepted, whatever
-        the failure looks like.
-    """
-    if isinstance(stop, NotDelivered) and (left or not isinstance(stop, InDoubt)):
-        return stop
-    detail = (
-        stop.detail if isinstance(stop, NotDelivered) else f"interrupted while sending ({type(stop).__name__}: {stop})"
-    )
-    return InDoubt(detail) if left else NeverLeft(detail)
-
-
-def _proved(failure: NotDelivered) -> State:
-    """Return the state that a failure proves; anything that proves nothing is in doubt."""
-    if isinstance(failure, NotSent):
-        return State.RELEASED
-    return State.REJECTED if isinstance(failure, Rejected) else State.IN_DOUBT
-
-
-def _conclude(claim: Claim, conclusion: Conclusion, tools: Tools) -> Entry | None:
-    """Write down a failure. If the ledger is away the journal keeps it; without one the claim will be in doubt."""
-    tools.journal.failed(claim, conclusion)
-    try:
-        entry = tools.ledger.conclude(claim.delivery.key, claim.token, conclusion)
-    except LedgerError as away:
-        log.error(
-            "%s: %s could not be written to the ledger (%s). Nothing is lost: the claim is held as in doubt.",
-            claim.delivery.identity.recipient_id, conclusion.state.value, away,
-        )  # fmt: skip
-        return None
-    tools.journal.done(claim)
-    return entry
-
-
-def _record(claim: Claim, receipt: Receipt, tools: Tools) -> Entry:
-    """Write down that the mail was accepted; if the ledger stays away, keep the receipt where it outlives the task."""
-    conclusion = Conclusion(state=State.SENT, message_id=receipt.message_id)
-    try:
-        entry = tools.ledger.conclude(receipt.key, claim.token, conclusion, patience=tools.timing.record_patience)
-        if entry is None or entry.message_id != receipt.message_id:
-            # The claim is somebody else's by now, yet this mail was accepted: late truth, and perhaps a duplicate.
-            entry = tools.ledger.witness(receipt, claim.delivery)
-    except BaseException as trouble:
-        tools.receipts.keep(receipt)
-        log.error(
-            "%s was accepted as message %s, but the ledger did not take the receipt (%s). It is kept, and the next "
-            "try writes it before anything else.", claim.delivery.identity.recipient_id, receipt.message_id, trouble,
-        )  # fmt: skip
-        raise
-    tools.journal.done(claim)
-    return entry
-
-
-def record_kept_receipts(tools: Tools) -> Mapping[str, Receipt]:
-    """Write the receipts that an earlier try could not; to be called before anything is sent.
-
-    :return: those whose row is gone from the ledger, by key: for :attr:`Tools.unrecorded`.
-    """
-    unrecorded: dict[str, Receipt] = {}
-    for receipt in tools.receipts.kept():
-        if tools.ledger.witness(receipt) is None:
-            unrecorded[receipt.key] = receipt
-        else:
-            tools.receipts.forget(receipt)
-            log.warning("message %s: its receipt, kept by an earlier try, is now in the ledger", receipt.message_id)
-    return unrecorded
 
 
 def replay(entry: Entry, who: str, fingerprint: str) -> Result:
@@ -278,21 +252,35 @@ def replay(entry: Entry, who: str, fingerprint: str) -> Result:
     return Result.CONTENT_CHANGED
 
 
-def _resend_or_raise(delivery: Delivery, entry: Entry, tools: Tools) -> None:
-    """Release a mail in doubt, if that is the policy and its time has come; else say how it stands."""
+def _settle(delivery: Delivery, entry: Entry, fence: Fence, tools: Tools) -> Entry | None:
+    """Find out about a mail in doubt, or release it, as far as the rules allow; else say how it stands.
+
+    :return: the row, if that settled it as SENT; None: look again.
+    """
     drained_at = tools.events_drained_at() if entry.settled else None
-    if tools.doubt.outlook(entry, drained_at) is not Outlook.RESEND:
+    outlook = _rules(delivery, entry, tools).outlook(entry, drained_at)
+    if outlook is Outlook.ASK:
+        return _ask_again(delivery, entry, fence, tools)
+    if outlook is not Outlook.RESEND:
         raise _in_doubt(delivery, entry, tools)
     reason = f"setting in_doubt = resend: settled, no proof of acceptance came. Odds: {tools.doubt.odds(drained_at)}"
     tools.ledger.decide(delivery.key, Decision(state=State.RELEASED, by=tools.by, reason=reason, token=entry.token))
+    return None
+
+
+def _rules(delivery: Delivery, entry: Entry, tools: Tools) -> DoubtRules:
+    """Return the rules for this mail. One that would say something else by now is another request: it cannot ask."""
+    same = entry.fingerprint == delivery.message.fingerprint
+    return replace(tools.doubt, remembers=tools.provider.remembers if same else None)
 
 
 def _in_doubt(delivery: Delivery, entry: Entry, tools: Tools) -> InDoubt:
     detail = f"in doubt since {entry.claimed_at:%Y-%m-%d %H:%M} UTC: {entry.error}"
-    if tools.doubt.outlook(entry) is Outlook.HOLD:
+    rules = _rules(delivery, entry, tools)
+    if rules.outlook(entry) is Outlook.HOLD:
         return InDoubt(detail, **_names(delivery))
-    wait = tools.doubt.seconds_to_wait(entry)
-    return AwaitingProof(f"{detail}; {tools.doubt.in_words(entry)}.", **_names(delivery), retry_after=wait)
+    wait = rules.seconds_to_wait(entry)
+    return AwaitingProof(f"{detail.rstrip('.')}; {rules.in_words(entry)}.", **_names(delivery), retry_after=wait)
 
 
 def _names(delivery: Delivery) -> dict[str, str]:

@@ -17,6 +17,7 @@ from mailonce.delivery import Conclusion, Receipt
 from mailonce.journal import ACCEPTED, CLAIMING, DONE, FAILED, LEAVING, boot_id
 from mailonce.ledgers.base import Ledger
 from mailonce.states import State
+from mailonce.tokens import same_mail
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,10 @@ def _tell(one: Unfinished, outcome: Receipt | Conclusion, ledger: Ledger) -> Non
     if isinstance(outcome, Receipt):
         conclusion = Conclusion(state=State.SENT, message_id=outcome.message_id)
         entry = ledger.conclude(one.key, one.token, conclusion)
-        if entry is None or not entry.has_message(outcome.message_id):
+        known = entry is not None and (
+            entry.has_message(outcome.message_id) or same_mail(entry.message_id, outcome.message_id, one.token)
+        )
+        if not known:
             entry = ledger.witness(outcome)
         told = f"it was accepted as message {outcome.message_id}"
     else:

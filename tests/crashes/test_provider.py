@@ -32,7 +32,8 @@ def provider() -> Iterator[CountingProvider]:
 
 
 def send(provider: CountingProvider) -> str:
-    return SesProvider(ses_client(provider.url)).send(DELIVERY.message, tags=DELIVERY.tags, departure=Unhindered())
+    through = SesProvider(ses_client(provider.url))
+    return through.send(DELIVERY.message, tags=DELIVERY.tags, idempotency_key="", departure=Unhindered())
 
 
 def test_it_accepts_and_counts_by_key(provider: CountingProvider) -> None:

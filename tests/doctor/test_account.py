@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mailonce import __version__
 from mailonce.doctor import account
 from mailonce.doctor.examination import Examination, examine
 from mailonce.errors import InvalidInput, NeverLeft, RunBlocked
@@ -21,6 +22,10 @@ QUESTIONS = {
     "ses:GetConfigurationSet": "GET /v2/email/configuration-sets/statements",
     "ses:GetAccount": "GET /v2/email/account",
 }
+
+
+def tagged(version: str) -> dict[str, Any]:
+    return {"Tags": [{"Key": account.TEMPLATE_TAG, "Value": version}]}
 
 
 def look(installation: Any) -> Examination:
@@ -147,3 +152,41 @@ def test_refused_credentials_are_one_error(install: Install, stub: AwsStub) -> N
     assert severity == "error"
     assert "refuses the credentials (InvalidClientTokenId" in text
     assert isinstance(examination.failures[0], RunBlocked)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, ""),
+        ({"SuppressionOptions": {"SuppressedReasons": ["COMPLAINT", "BOUNCE"]}}, ""),
+        ({"SuppressionOptions": {"SuppressedReasons": []}}, "addresses are added for no reason"),
+        ({"SuppressionOptions": {"SuppressedReasons": ["BOUNCE"]}}, "addresses are added for bounce. SES goes on"),
+    ],
+)
+def test_a_configuration_set_s_own_suppression_takes_the_account_s_place(
+    install: Install, options: dict[str, Any], said: str
+) -> None:
+    installation = install(configuration_set="own")
+    installation.client("sesv2").create_configuration_set(ConfigurationSetName="own", **options)
+    found = only(look(installation).findings, account.SUPPRESSION)
+    assert found.severity is (Severity.WARNING if said else Severity.OK)
+    assert said in found.found
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "own."),
+        (tagged(__version__), f"own, made by the template of mailonce {__version__}."),
+        (
+            tagged("0.0.1"),
+            f"own, made by the template of mailonce 0.0.1; this is {__version__}, whose template may have",
+        ),
+    ],
+)
+def test_a_configuration_set_that_the_template_made_is_recognised(
+    install: Install, options: dict[str, Any], said: str
+) -> None:
+    installation = install(configuration_set="own")
+    installation.client("sesv2").create_configuration_set(ConfigurationSetName="own", **options)
+    assert only(look(installation).findings, account.CONFIGURATION_SET).found.startswith(said)

@@ -58,4 +58,5 @@ def grant(hand: psycopg.Connection, privileges: str, table: str, role: str) -> N
 def grant_all_that_is_needed(hand: psycopg.Connection, table: str, role: str) -> None:
     for suffix in ("", "_suppressions", "_epoch", "_rates"):
         grant(hand, "SELECT, INSERT, UPDATE", f"{table}{suffix}", role)
-    grant(hand, "SELECT", f"{table}_versions", role)
+    for suffix in ("_versions", "_purges"):
+        grant(hand, "SELECT", f"{table}{suffix}", role)

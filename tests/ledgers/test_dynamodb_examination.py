@@ -60,7 +60,7 @@ def test_a_table_that_mailonce_made_is_as_it_should_be(ledger: DynamoDBLedger, w
     assert {finding.severity for finding in found} == {Severity.OK}
     assert [finding.check for finding in found] == [
         *("table", "status", "replicas", "capacity", "deletion protection", "expiry", "backups"),
-        *["permission"] * 4,
+        *["permission"] * 6,
     ]
     assert not any(finding.remedy for finding in found)
     assert wire.client.scan(TableName=table)["Items"] == []
@@ -242,3 +242,11 @@ def test_dynamodb_away_is_no_finding(ledger: DynamoDBLedger, wire: Wire, table: 
     wire.answers = [refusal("ThrottlingException")] * 1000
     with pytest.raises(LedgerUnavailable):
         list(DynamoDBLedger(wire.client, table=table, patience=timedelta(seconds=0.2)).examine())
+
+
+def test_who_only_sends_may_do_without_scan(ledger: DynamoDBLedger, wire: Wire) -> None:
+    deny(wire, "Scan")
+    assert bad(ledger) == []
+    said = [finding.found for finding in ledger.examine() if "dynamodb:Scan" in finding.found]
+    assert len(said) == 2
+    assert all("may not use dynamodb:Scan on the" in text and "the page and the terminal" in text for text in said)

@@ -126,7 +126,7 @@ def test_another_role_name_or_place_on_the_disk_is_no_move(postgres: EmbeddedPos
     dsn = postgres.dsn(database)
     before = epoch_of(dsn)
     run(dsn, "ALTER TABLE {table} RENAME TO renamed", table=TABLE)
-    for suffix in ("suppressions", "epoch", "rates", "versions"):
+    for suffix in ("suppressions", "epoch", "rates", "purges", "versions"):
         run(dsn, "ALTER TABLE {table} RENAME TO {to}", table=f"{TABLE}_{suffix}", to=f"renamed_{suffix}")
     run(dsn, "VACUUM FULL {table}", table="renamed")
     assert epoch_of(dsn, "renamed") == before

@@ -109,6 +109,7 @@ USES: dict[str, Callable[[PostgresLedger], object]] = {
     "suppressions": lambda ledger: list(ledger.suppressions.all()),
     "epoch": lambda ledger: ledger.epoch.read(),
     "rate": lambda ledger: ledger.rate.reserve("account", 1),
+    "privacy": lambda ledger: ledger.privacy.purged("usage", "2030-01", "original"),
 }
 
 
@@ -182,6 +183,8 @@ def test_a_role_that_may_not_bring_them_up_to_date_says_so(
         ("a_rate_is_above_nothing", "rates", {"maximum": "nan"}),
         ("a_share_is_a_part_of_the_whole", "rates", {"share": 0}),
         ("a_share_is_a_part_of_the_whole", "rates", {"share": 1.1}),
+        ("a_purge_has_an_author_and_a_reason", "purges", {"purged_by": ""}),
+        ("a_purge_has_an_author_and_a_reason", "purges", {"reason": ""}),
     ],
 )
 def test_the_other_tables_refuse_wrong_rows_too(
@@ -194,6 +197,10 @@ def test_the_other_tables_refuse_wrong_rows_too(
         },
         "epoch": {"id": "00000000-0000-4000-8000-000000000000", "home_database": 1, "home_deliveries": 1},
         "rates": {"account": "a", "maximum": 10},
+        "purges": {
+            "campaign": "usage", "period": "2030-01", "edition": "original", "purged_at": "now", "purged_by": "me",
+            "reason": "retention", "history": "[]",
+        },
     }  # fmt: skip
     values = whole[suffix] | row
     statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(

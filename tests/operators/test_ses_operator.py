@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -23,11 +24,13 @@ from mailonce.errors import (
     InDoubt,
     InFlight,
     InvalidInput,
+    LedgerForgot,
     Rejected,
     RunBlocked,
     Throttled,
 )
 from mailonce.pace import Pace
+from mailonce.privacy.purges import Purge
 from mailonce.states import State
 from mailonce.workflow.connections import open_ledger
 from mailonce.workflow.settings import Settings
@@ -114,6 +117,21 @@ class TestOneRecipient:
         assert f"as message {first['message_id']}" in caplog.text
         assert "c-1@example.com" not in caplog.text
         assert len(ses.requests) == 1
+
+    def test_a_month_that_was_purged_is_not_mailed_again_by_clearing_an_old_task(
+        self, run: Run, ses: SesStandIn
+    ) -> None:
+        run(recipient=row())
+        with closing(open_ledger(Settings.load())) as ledger:
+            ledger.privacy.mark(
+                Purge(campaign="usage", period="2026-10", edition="original", by="ann", reason="retention")
+            )
+            assert ledger.privacy.purge("usage", "2026-10") == 1
+            with pytest.raises(LedgerForgot, match=r"purged on .* by ann: retention"):
+                run(recipient=row())
+            assert len(ses.mails) == 1
+            ledger.privacy.reopen("usage", "2026-10", "original", by="ann", reason="to be mailed anew")
+        assert run(recipient=row())["sent"] == 1
 
     def test_changed_content_is_reported_and_not_sent(self, run: Run, ses: SesStandIn) -> None:
         run(recipient=row())

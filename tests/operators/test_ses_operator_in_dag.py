@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from airflow.sdk import DAG, task
 from airflow.serialization.serialized_objects import DagSerialization
 
-from mailonce import DeliveryRetryPolicy, IdempotentSesOperator
+from mailonce import DeliveryRetryPolicy, IdempotentBrevoOperator, IdempotentSesOperator, IdempotentSmtpOperator
 from mailonce.errors import InvalidInput
-from mailonce.workflow.delivering import OVERRIDES
+from mailonce.operators.base import IdempotentMailOperator
+from mailonce.workflow.settings import PROVIDERS, Settings
 
 START = pendulum.datetime(2026, 1, 1, tz="UTC")
 ONE = {"recipient_id": "C-1", "email": "ann@example.com", "units": 3}
@@ -64,12 +66,15 @@ def test_a_recipient_that_is_no_row_is_named(
         operator(recipients=recipients).execute({})
 
 
-def test_every_override_and_template_field_is_an_argument() -> None:
-    arguments = set(inspect.signature(IdempotentSesOperator.__init__).parameters)
-    assert set(OVERRIDES) <= arguments
-    assert set(IdempotentSesOperator.template_fields) <= arguments
+@pytest.mark.parametrize("kind", [IdempotentSesOperator, IdempotentBrevoOperator, IdempotentSmtpOperator])
+def test_every_override_and_template_field_is_an_argument(kind: type[IdempotentMailOperator]) -> None:
+    arguments = {name for each in kind.__mro__ for name in inspect.signature(each.__init__).parameters}
+    assert set(kind.overrides) <= arguments
+    assert set(kind.template_fields) <= arguments
+    assert set(kind.overrides) <= {setting.name for setting in fields(Settings)}
+    assert kind.provider in PROVIDERS
     # Jinja over the row is this package's business: Airflow must not render it first, with other variables.
-    assert not {"subject", "text", "html", "headers"} & set(IdempotentSesOperator.template_fields)
+    assert not {"subject", "text", "html", "headers"} & set(kind.template_fields)
 
 
 def test_template_fields_are_rendered() -> None:

@@ -11,8 +11,8 @@ from dataclasses import asdict
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks import base_aws  # noqa: F401
-from airflow.sdk import BaseHook
 
+from mailonce.compatibility import BaseHook
 from mailonce.crashes.orders import LedgerMaker
 from mailonce.ledgers.base import Ledger
 from mailonce.workflow.aws import preload

@@ -122,9 +122,15 @@ class StoppingProvider:
         self._provider = provider
         self._stopper = stopper
 
-    def send(self, message: Message, *, tags: Mapping[str, str], departure: Departure) -> str:
+    @property
+    def remembers(self) -> timedelta | None:
         """See :class:`mailonce.providers.base.Provider`."""
-        return self._provider.send(message, tags=tags, departure=_StoppingDeparture(departure, self._stopper))
+        return self._provider.remembers
+
+    def send(self, message: Message, *, tags: Mapping[str, str], idempotency_key: str, departure: Departure) -> str:
+        """See :class:`mailonce.providers.base.Provider`."""
+        stopping = _StoppingDeparture(departure, self._stopper)
+        return self._provider.send(message, tags=tags, idempotency_key=idempotency_key, departure=stopping)
 
 
 class _StoppingDeparture:

@@ -26,8 +26,9 @@ from mailonce.doubt import DoubtRules, InDoubtPolicy
 from mailonce.errors import MailonceError
 from mailonce.journal import Journal
 from mailonce.ledgers.base import Ledger
-from mailonce.protocol import Tools, deliver, record_kept_receipts
+from mailonce.protocol import Tools, deliver
 from mailonce.providers.ses import SesProvider, one_request
+from mailonce.recording import record_kept_receipts
 from mailonce.recovery import recover
 
 if TYPE_CHECKING:

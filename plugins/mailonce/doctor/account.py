@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email.utils import parseaddr
+from typing import Any
 
+from mailonce import __version__
 from mailonce.doctor.installation import Installation
 from mailonce.findings import Finding, Severity
 from mailonce.workflow.account import Account
@@ -13,15 +15,23 @@ from mailonce.workflow.questions import Answer
 SENDER = "sender"
 CONFIGURATION_SET = "configuration set"
 ACCOUNT = "account"
+SUPPRESSION = "account's suppression list"
+TEMPLATE_TAG = "mailonce:template"
+"""The tag by which deploy/aws says which version of it made a configuration set."""
+
+_REASONS = ("BOUNCE", "COMPLAINT")
 
 
 def check(installation: Installation) -> Iterator[Finding]:
     """Ask SES. What the role may not ask is said, and left open: the first mail will tell."""
     yield from _sender(installation)
-    if installation.settings.configuration_set:
-        yield _configuration_set(installation, installation.settings.configuration_set)
+    chosen: Answer | None = None
+    if name := installation.settings.configuration_set:
+        chosen = installation.ask("sesv2", "get_configuration_set", ConfigurationSetName=name)
+        yield _configuration_set(chosen, name)
     answer = installation.ask("sesv2", "get_account")
     yield from [not_told(ACCOUNT, answer)] if answer.content is None else _account(answer)
+    yield from _suppression(answer.content, chosen.content if chosen else None)
 
 
 def not_told(check: str, answer: Answer) -> Finding:
@@ -62,8 +72,7 @@ def _sender(installation: Installation) -> Iterator[Finding]:
         yield not_told(SENDER, next(answer for answer in answers if not answer.missing))
 
 
-def _configuration_set(installation: Installation, name: str) -> Finding:
-    answer = installation.ask("sesv2", "get_configuration_set", ConfigurationSetName=name)
+def _configuration_set(answer: Answer, name: str) -> Finding:
     if answer.missing:
         return Finding(
             severity=Severity.ERROR,
@@ -80,7 +89,15 @@ def _configuration_set(installation: Installation, name: str) -> Finding:
             found=f"sending is paused for the configuration set {name!r}.",
             remedy="Enable it again (PutConfigurationSetSendingOptions), once its bounces and complaints are understood.",
         )
-    return Finding(severity=Severity.OK, check=CONFIGURATION_SET, found=f"{name}.")
+    return Finding(severity=Severity.OK, check=CONFIGURATION_SET, found=f"{name}{_maker(answer.content)}.")
+
+
+def _maker(content: Mapping[str, Any]) -> str:
+    tags = {tag["Key"]: tag["Value"] for tag in content.get("Tags", ())}
+    if not (version := tags.get(TEMPLATE_TAG)):
+        return ""
+    newer = "" if version == __version__ else f"; this is {__version__}, whose template may have more"
+    return f", made by the template of mailonce {version}{newer}"
 
 
 def _account(answer: Answer) -> Iterator[Finding]:
@@ -110,6 +127,21 @@ def _account(answer: Answer) -> Iterator[Finding]:
     left = "no daily quota is told" if account.left_today is None else f"{account.left_today} mails are left today"
     rate = f", {account.max_send_rate:g} a second" if account.max_send_rate else ""
     yield Finding(severity=Severity.OK, check="quota", found=f"{left}{rate}.")
-    reasons = told.get("SuppressionAttributes", {}).get("SuppressedReasons", [])
-    kept = f"for {' and '.join(reason.lower() for reason in reasons)}" if reasons else "for no reason"
-    yield Finding(severity=Severity.OK, check="account's suppression list", found=f"addresses are added {kept}.")
+
+
+def _suppression(account: Mapping[str, Any] | None, chosen: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """Tell whose addresses SES itself stops mailing. A configuration set's own choice takes the account's place."""
+    told = (chosen or {}).get("SuppressionOptions") or (account or {}).get("SuppressionAttributes")
+    if told is None:
+        return
+    reasons = [reason for reason in _REASONS if reason in told.get("SuppressedReasons", ())]
+    kept = f"addresses are added for {' and '.join(map(str.lower, reasons)) or 'no reason'}."
+    if len(reasons) == len(_REASONS):
+        yield Finding(severity=Severity.OK, check=SUPPRESSION, found=kept)
+        return
+    yield Finding(
+        severity=Severity.WARNING,
+        check=SUPPRESSION,
+        found=f"{kept} SES goes on mailing whom the others tell of, until the ledger has read their events.",
+        remedy="Suppress BOUNCE and COMPLAINT: PutConfigurationSetSuppressionOptions, or for all of the account.",
+    )

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from mailonce.compatibility import asks_retry_policies
 from mailonce.doctor.installation import Installation
 from mailonce.findings import Finding, Severity
-from mailonce.operators.ses import IdempotentSesOperator
 from mailonce.workflow.retries import DeliveryRetryPolicy
+from mailonce.workflow.senders import senders
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -29,7 +30,7 @@ _DEFAULT_REDELIVERY = timedelta(days=1)
 
 
 def check(installation: Installation) -> Iterator[Finding]:
-    """Look at every task that is an :class:`mailonce.IdempotentSesOperator`, and at Airflow's own settings."""
+    """Look at every task that sends, and at Airflow's own settings."""
     for file, why in installation.broken_dags.items():
         yield Finding(
             severity=Severity.WARNING,
@@ -37,7 +38,7 @@ def check(installation: Installation) -> Iterator[Finding]:
             found=f"{file} cannot be read as a Dag: {why.strip().splitlines()[-1]}",
             remedy="Mend the file: none of its Dags runs.",
         )
-    tasks = [(dag, task) for dag in installation.dags for task in dag.tasks if _sends(task)]
+    tasks = list(senders(installation.dags))
     needed = _needed(installation)
     troubles = [finding for dag, task in tasks for finding in _task(dag, task, needed, installation)]
     troubles += _heartbeat(needed)
@@ -54,7 +55,8 @@ def load_dags() -> tuple[list[DAG], Mapping[str, str]]:
     :return: the Dags, and the files that could not be read, each with Airflow's complaint.
     """
     from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import BundleDagBag
+
+    from mailonce.compatibility import BundleDagBag
 
     dags: list[DAG] = []
     broken: dict[str, str] = {}
@@ -69,10 +71,6 @@ def load_dags() -> tuple[list[DAG], Mapping[str, str]]:
         dags += bag.dags.values()
         broken |= bag.import_errors
     return dags, broken
-
-
-def _sends(task: Any) -> bool:
-    return issubclass(task.operator_class if task.is_mapped else type(task), IdempotentSesOperator)
 
 
 def _needed(installation: Installation) -> timedelta:
@@ -92,7 +90,8 @@ def _task(dag: DAG, task: Any, needed: timedelta, installation: Installation) ->
             "mails) is in doubt.",
             remedy=f"Take execution_timeout away, or give it {_seconds(needed)}; a batch also needs the time of all its mails.",
         )
-    policy = task.retry_policy
+    # Where Airflow asks no policy, the package's own is asked, and only the number of retries is the task's.
+    policy = task.retry_policy if asks_retry_policies() else DeliveryRetryPolicy()
     if not isinstance(policy, DeliveryRetryPolicy):
         yield Finding(
             severity=Severity.WARNING,
@@ -121,7 +120,7 @@ def _task(dag: DAG, task: Any, needed: timedelta, installation: Installation) ->
 
 
 def _heartbeat(needed: timedelta) -> Iterator[Finding]:
-    from airflow.sdk import conf
+    from mailonce.compatibility import conf
 
     patience = timedelta(seconds=conf.getint("scheduler", "task_instance_heartbeat_timeout"))
     if patience < needed:
@@ -136,7 +135,7 @@ def _heartbeat(needed: timedelta) -> Iterator[Finding]:
 
 
 def _redelivery(needed: timedelta, tasks: list[tuple[DAG, Any]]) -> Iterator[Finding]:
-    from airflow.sdk import conf
+    from mailonce.compatibility import conf
 
     if "Celery" not in conf.get("core", "executor"):
         return

@@ -6,7 +6,18 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mailonce.doctor import account, airflow_tasks, clocks, events, ledger, permissions, sending
+from mailonce.doctor import (
+    account,
+    airflow_tasks,
+    airflow_version,
+    carriers,
+    clocks,
+    events,
+    events_way,
+    ledger,
+    permissions,
+    sending,
+)
 from mailonce.doctor.installation import Installation
 from mailonce.errors import InvalidInput, MailonceError, NotDelivered
 from mailonce.findings import Finding, Severity
@@ -15,20 +26,35 @@ log = logging.getLogger(__name__)
 
 Check = Callable[[Installation], Iterator[Finding]]
 
+
+def _of_ses(check: Check) -> Check:
+    """Return a check that says something only where SES carries mails."""
+
+    def checked(installation: Installation) -> Iterator[Finding]:
+        if "ses" in installation.providers:
+            yield from check(installation)
+
+    return checked
+
+
 CHECKS: Mapping[str, Check] = {
-    "requests": sending.requests,
-    "overridden retries": sending.overridden,
-    "proxy": sending.proxy,
-    "read time-out": sending.read_timeout,
+    "requests": _of_ses(sending.requests),
+    "overridden retries": _of_ses(sending.overridden),
+    "proxy": _of_ses(sending.proxy),
+    "read time-out": _of_ses(sending.read_timeout),
     "ledger": ledger.check,
-    "account": account.check,
-    "event destinations": events.destinations,
-    "events queue": events.queue,
-    "provider's clock": clocks.provider,
+    "account": _of_ses(account.check),
+    "Brevo": carriers.brevo,
+    "mail relay": carriers.relay,
+    "event destinations": _of_ses(events.destinations),
+    "events queue": _of_ses(events.queue),
+    "way of the events": _of_ses(events_way.check),
+    "provider's clock": _of_ses(clocks.provider),
     "ledger's clock": clocks.ledger,
     "stages of a claim": clocks.stages,
+    "Airflow's version": airflow_version.check,
     "tasks": airflow_tasks.check,
-    "permissions": permissions.check,
+    "permissions": _of_ses(permissions.check),
 }
 """What is looked at, in this order. A new subject is a new file, and a line here."""
 

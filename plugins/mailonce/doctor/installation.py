@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
@@ -16,8 +17,9 @@ from mailonce.findings import Finding
 from mailonce.ledgers.base import Ledger
 from mailonce.providers.ses import SesProvider, one_request
 from mailonce.workflow.aws import aws_client
-from mailonce.workflow.connections import events_client, open_ledger, open_provider
+from mailonce.workflow.connections import events_client, open_ledger, open_ses
 from mailonce.workflow.questions import Answer, ask, quickly
+from mailonce.workflow.senders import providers_of
 from mailonce.workflow.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from mypy_boto3_sesv2.client import SESV2Client
 
 Thing = TypeVar("Thing")
+
+OTHERS_WAIT = timedelta(seconds=35)
+"""How long Brevo, or a relay that is in order, may take for one mail."""
+_AMAZON = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 
 class Installation:
@@ -53,6 +59,11 @@ class Installation:
         self.period = period
         self._found: dict[str, Any] = {}
         self._failed: dict[str, Exception] = {}
+
+    @property
+    def providers(self) -> frozenset[str]:
+        """Who carries the mails: ``ses``, ``brevo``, ``smtp``."""
+        return providers_of(self.dags, self.settings)
 
     @property
     def ledger(self) -> Ledger:
@@ -91,6 +102,11 @@ class Installation:
         """
         return self._once(f"client {service}", lambda: self._client(service, quickly))
 
+    def is_amazons(self, service: str) -> bool:
+        """Tell whether a service is Amazon's own, and no stand-in."""
+        host = urlsplit(self.client(service).meta.endpoint_url).hostname or ""
+        return host.endswith(_AMAZON)
+
     @property
     def provider(self) -> SesProvider:
         """The provider, as a task gets it.
@@ -98,7 +114,7 @@ class Installation:
         :raises mailonce.errors.InvalidInput: its client would repeat requests by itself.
         :raises mailonce.errors.RunBlocked: none can be made.
         """
-        return self._once("provider", lambda: self._made(lambda: open_provider(self.settings)))
+        return self._once("provider", lambda: self._made(lambda: open_ses(self.settings)))
 
     def sending_client(self, endpoint_url: str = "") -> SESV2Client:
         """Return a client like the one that sends, but without a proxy.
@@ -115,6 +131,8 @@ class Installation:
         """How long a request may take before it is given up."""
 
         def look_up() -> timedelta:
+            if "ses" not in self.providers:
+                return OTHERS_WAIT
             config: Any = self.sending_client().meta.config
             return timedelta(seconds=config.connect_timeout + config.read_timeout)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from email.utils import parseaddr
-from urllib.parse import urlsplit
 
 from mailonce.doctor.installation import Installation
 from mailonce.errors import NotDelivered
@@ -17,7 +16,6 @@ from mailonce.workflow.questions import Answer
 
 CHECK = "permissions"
 _ASSUMED_ROLE = re.compile(r"arn:(?P<partition>[^:]+):sts::(?P<account>\d+):assumed-role/(?P<role>[^/]+)/.+")
-_AMAZON = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 
 def check(installation: Installation) -> Iterator[Finding]:
@@ -32,7 +30,7 @@ def check(installation: Installation) -> Iterator[Finding]:
 def _simulated(installation: Installation) -> Iterator[Finding]:
     for service in ("sts", "iam"):
         # Whoever has put a stand-in in the place of SES does not want the real ones to be asked about it.
-        if _is_amazons(installation, service) and not _is_amazons(installation, "sesv2"):
+        if installation.is_amazons(service) and not installation.is_amazons("sesv2"):
             yield _unknown("SES is not Amazon's own here.")
             return
     caller = installation.ask("sts", "get_caller_identity")
@@ -107,11 +105,6 @@ def _judged(answer: Answer, resource: str) -> Iterator[Finding]:
                 found=f"the role may not {action} on {resource} ({decision}, says IAM).",
                 remedy=f"Permit {action} to the role.",
             )
-
-
-def _is_amazons(installation: Installation, service: str) -> bool:
-    host = urlsplit(installation.client(service).meta.endpoint_url).hostname or ""
-    return host.endswith(_AMAZON)
 
 
 def _unknown(why: str, *, forbidden: bool = False) -> Finding:

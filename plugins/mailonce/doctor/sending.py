@@ -55,7 +55,7 @@ def _requests(client: SESV2Client, server: CountingServer) -> Iterator[Finding]:
     for trouble in Trouble:
         server.trouble, server.requests = trouble, 0
         try:
-            provider.send(_PROBE, tags={}, departure=_Departure())
+            provider.send(_PROBE, tags={}, idempotency_key="", departure=_Departure())
         except RunBlocked:
             raise  # no credentials: so it is for every mail
         except NotDelivered:
@@ -102,8 +102,7 @@ def overridden(installation: Installation) -> Iterator[Finding]:
 
 
 def _connection_extra(conn_id: str) -> Mapping[str, Any]:
-    from airflow.sdk import BaseHook
-    from airflow.sdk.exceptions import AirflowNotFoundException
+    from mailonce.compatibility import AirflowNotFoundException, BaseHook
 
     try:
         extra: Mapping[str, Any] = BaseHook.get_connection(conn_id).extra_dejson

@@ -14,10 +14,11 @@ from datetime import datetime, timedelta
 from typing import Protocol, overload, runtime_checkable
 
 from mailonce.browsing import PAGE, MonthTotals, Page, Search
-from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt
+from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt, Takeover
 from mailonce.epoch import Epoch
 from mailonce.events import Event
 from mailonce.findings import Finding
+from mailonce.ledgers.privacy import Privacy
 from mailonce.rate import Reservation
 from mailonce.suppression import Suppression
 
@@ -43,6 +44,14 @@ class Ledger(Protocol):
         :param patience: how long to keep trying while the ledger is away; None: as long as for any call.
         :return: the row as it now stands; unchanged when the claim belongs to somebody else by now; None when
             there is no row any more.
+        """
+        ...
+
+    def take_over(self, key: str, takeover: Takeover) -> Entry | None:
+        """Let a mail in doubt go by its successor's token, if it still goes by the token that the takeover names.
+
+        :return: the row as it now stands, changed or not; None when there is none. It is taken over exactly when it has
+            the successor's token.
         """
         ...
 
@@ -113,6 +122,11 @@ class Ledger(Protocol):
     @property
     def browser(self) -> Browser:
         """For people who look through it."""
+        ...
+
+    @property
+    def privacy(self) -> Privacy:
+        """For what is to leave it again."""
         ...
 
     def examine(self) -> Iterator[Finding]:

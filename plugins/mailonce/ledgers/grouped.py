@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import overload
 
-from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt
+from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt, Takeover
 from mailonce.errors import LedgerUnavailable
 from mailonce.events import Event
 from mailonce.findings import Finding
 from mailonce.ledgers.base import Browser, Concluded, EpochStore, Ledger, ManyAtOnce, RateStore, Suppressions
 from mailonce.ledgers.group_commit import Group
+from mailonce.ledgers.privacy import Privacy
 
 
 def grouped(ledger: Ledger) -> Ledger:
@@ -53,6 +54,10 @@ class GroupedLedger:
             if patience is None:
                 raise
             return self._ledger.conclude(key, token, conclusion, patience=patience)
+
+    def take_over(self, key: str, takeover: Takeover) -> Entry | None:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        return self._ledger.take_over(key, takeover)
 
     @overload
     def witness(self, receipt: Receipt, delivery: Delivery) -> Entry: ...
@@ -103,6 +108,11 @@ class GroupedLedger:
     def browser(self) -> Browser:
         """See :class:`mailonce.ledgers.base.Ledger`."""
         return self._ledger.browser
+
+    @property
+    def privacy(self) -> Privacy:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        return self._ledger.privacy
 
     def examine(self) -> Iterator[Finding]:
         """See :class:`mailonce.ledgers.base.Ledger`."""

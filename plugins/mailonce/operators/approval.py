@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.standard.exceptions import HITLRejectException, HITLTimeoutError
-from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
-from airflow.sdk.execution_time.hitl import upsert_hitl_detail
-
+from mailonce.compatibility import AirflowSkipException, lacking
 from mailonce.errors import RunBlocked
+
+try:
+    from airflow.providers.standard.exceptions import HITLRejectException, HITLTimeoutError
+    from airflow.providers.standard.operators.hitl import ApprovalOperator
+    from airflow.sdk.exceptions import TaskAwaitingInput
+    from airflow.sdk.execution_time.hitl import upsert_hitl_detail
+except ImportError:
+    raise lacking(
+        "The approval of a plan (APPROVAL in the Dag file, PlanApprovalOperator)",
+        since="3.3",
+        instead="Set APPROVAL = False, and look at a dry run before the month is mailed.",
+    ) from None
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
-from airflow.sdk import BaseOperatorLink, conf
+from airflow.sdk import BaseOperatorLink
+
+from mailonce.compatibility import conf, shows_plugin_pages
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -34,8 +36,10 @@ class MailLedgerLink(BaseOperatorLink):
     name = "Mail ledger"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address, below the host that Airflow is seen at."""
+        """Return the address, below the host that Airflow is seen at; nothing where it shows no pages of plugins."""
         campaign, period, edition = (str(getattr(operator, name, "")) for name in ("campaign", "period", "edition"))
+        if not shows_plugin_pages():
+            return ""
         home = f"{airflow_path()}/plugin/{ROUTE}{airflow_path()}{PAGE}"
         # A task that failed early has its templates unrendered.
         if not campaign or not period or "{{" in f"{campaign}{period}{edition}":

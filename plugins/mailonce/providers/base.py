@@ -8,6 +8,7 @@ mail may have been accepted.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Protocol
 
 from mailonce.messages.message import Message
@@ -31,10 +32,20 @@ class Departure(Protocol):
 class Provider(Protocol):
     """Sends one mail by one request: never repeats it on its own."""
 
-    def send(self, message: Message, *, tags: Mapping[str, str], departure: Departure) -> str:
+    @property
+    def remembers(self) -> timedelta | None:
+        """For how long after a request with an idempotency key another with the same key sends nothing; None: it never does.
+
+        Of several figures in a provider's documents the least. For that long a lost answer may be asked for again.
+        """
+        ...
+
+    def send(self, message: Message, *, tags: Mapping[str, str], idempotency_key: str, departure: Departure) -> str:
         """Hand one mail to the provider.
 
         :param tags: go with the mail, and come back in the provider's events about it.
+        :param idempotency_key: a UUID, the same in every request for one claim. A provider that says it knows the key
+            has accepted the mail: then :func:`mailonce.tokens.stand_in` is returned.
         :param departure: must be told before anything leaves.
         :return: the provider's message id.
         :raises mailonce.errors.NotSent: the mail was not accepted, for certain.

@@ -67,7 +67,11 @@ class SesProvider:
         client.meta.events.register("before-sign.sesv2.SendEmail", self._signing)
         client.meta.events.register("before-send.sesv2.SendEmail", self._sending)
 
-    def send(self, message: Message, *, tags: Mapping[str, str], departure: Departure) -> str:
+    @property
+    def remembers(self) -> None:
+        """SES has no idempotency key: two equal requests are two mails."""
+
+    def send(self, message: Message, *, tags: Mapping[str, str], idempotency_key: str, departure: Departure) -> str:
         """See :class:`mailonce.providers.base.Provider`."""
         self._thread.departure = departure
         request: dict[str, Any] = {

@@ -22,6 +22,7 @@ from mailonce.delivery import MAXIMUM_RECIPIENT_ID, from_tag
 from mailonce.errors import EventUnreadable
 from mailonce.events import Event, EventKind
 from mailonce.keys import Identity
+from mailonce.privacy.pseudonyms import without_addresses
 from mailonce.providers.ses_envelopes import Record, record_in
 
 
@@ -135,7 +136,7 @@ def _in_words(parts: tuple[Any, ...]) -> str:
     """Join texts, without addresses and without what no store could keep (control characters, halves of characters)."""
     text = ": ".join(part for part in parts if isinstance(part, str) and part)
     visible = re.sub(r"[\s\x00-\x1f\x7f]+", " ", text.encode(errors="replace").decode())
-    return re.sub(r"[^\s<>()\[\]\"',;:]+@[^\s<>()\[\]\"',;:]+", "(address)", visible).strip()
+    return without_addresses(visible).strip()
 
 
 def _first(record: Record, name: str) -> Record:

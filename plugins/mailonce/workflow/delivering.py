@@ -1,4 +1,4 @@
-"""What ``IdempotentSesOperator`` does when its task runs: from arguments and settings to deliveries and a result."""
+"""What the operators do when their task runs: from arguments and settings to deliveries and a result."""
 
 from __future__ import annotations
 
@@ -23,15 +23,18 @@ from mailonce.messages.statement import StatementMaker
 from mailonce.messages.templates import Templates
 from mailonce.metrics.watching import Watch
 from mailonce.pace import Pace
-from mailonce.protocol import Tools, record_kept_receipts
+from mailonce.protocol import Tools
+from mailonce.recording import record_kept_receipts
 from mailonce.recovery import recover
 from mailonce.workflow.account import check_stored_template
 from mailonce.workflow.approval import check_approved, check_content
 from mailonce.workflow.connections import open_ledger, open_provider
 from mailonce.workflow.ledger_witness import refuse_forgetful
 from mailonce.workflow.metrics import AirflowMetrics
+from mailonce.workflow.month_lock import month_lock
 from mailonce.workflow.periods import period_for_templates
 from mailonce.workflow.preview import preview_all
+from mailonce.workflow.purged_months import refuse_purged
 from mailonce.workflow.receipts import TaskStateReceipts
 from mailonce.workflow.recipients import Recipient, label, read_recipients, without_suppressed
 from mailonce.workflow.settings import Settings
@@ -40,20 +43,17 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from mailonce.messages.message import Message
-    from mailonce.operators.ses import IdempotentSesOperator
-
-OVERRIDES = ("sender", "reply_to", "configuration_set", "in_doubt", "ledger_conn_id", "ledger_table", "aws_conn_id",
-             "region_name", "template_root", "concurrency")  # fmt: skip
-"""The operator's arguments that override the setting of the same name."""
+    from mailonce.operators.base import IdempotentMailOperator
 
 
-def run(operator: IdempotentSesOperator, context: Context) -> dict[str, Any]:
+def run(operator: IdempotentMailOperator, context: Context) -> dict[str, Any]:
     """Deliver the operator's recipients, or preview them.
 
     :return: how many ended in which way; of a single recipient also who, and the provider's message id.
     :raises mailonce.errors.MailonceError: see :mod:`mailonce.errors`.
     """
-    settings = Settings.load({name: getattr(operator, name) for name in OVERRIDES})
+    given = {name: getattr(operator, name) for name in operator.overrides}
+    settings = Settings.load({**given, "provider": operator.provider})
     check_approved(operator.snapshot, operator.approved)
     recipients = read_recipients(operator)
     operator.map_label = label(recipients)
@@ -92,10 +92,11 @@ def run(operator: IdempotentSesOperator, context: Context) -> dict[str, Any]:
 
 
 def _deliver(
-    makers: Sequence[Callable[[], Delivery]], settings: Settings, operator: IdempotentSesOperator, context: Context
+    makers: Sequence[Callable[[], Delivery]], settings: Settings, operator: IdempotentMailOperator, context: Context
 ) -> Tally:
     threads = min(settings.concurrency, len(makers)) or 1
     with (
+        month_lock(settings, context, campaign=operator.campaign, period=operator.period),
         # One more looks ahead.
         closing(grouped(open_ledger(settings, connections=threads_of(threads) + 1))) as ledger,
         closing(Journal(settings.journal_folder)) as journal,
@@ -106,7 +107,7 @@ def _deliver(
             provider=open_provider(settings, connections=threads),
             receipts=TaskStateReceipts(context.get("task_state_store")),
             by=_who(context),
-            timing=settings.timing,
+            timing=settings.timing_of(operator.campaign),
             journal=journal,
             pace=Pace(watch.rates(ledger.rate), settings.account),
             doubt=settings.doubt,
@@ -117,10 +118,13 @@ def _deliver(
             ledger.rate.limit(settings.account, settings.max_send_rate)
         if settings.journal_folder:
             recover(settings.journal_folder, ledger)
+        month = {"campaign": operator.campaign, "period": operator.period, "edition": operator.edition}
+        if not operator.snapshot:
+            refuse_purged(ledger, **month)
         if _tried_before(context):
             if operator.snapshot:
                 # Cleared, perhaps long after its preflight, which would have found out.
-                refuse_forgetful(settings, ledger, campaign=operator.campaign, period=operator.period)
+                refuse_forgetful(settings, ledger, **month)
             tools = replace(tools, unrecorded=record_kept_receipts(tools))
         return watch.told(deliver_all(makers, tools, concurrency=threads))
 
@@ -134,7 +138,7 @@ def _to_follow(error: MailonceError) -> MailonceError:
     return error
 
 
-def _content(operator: IdempotentSesOperator, settings: Settings) -> Content:
+def _content(operator: IdempotentMailOperator, settings: Settings) -> Content:
     if operator.ses_template:
         return ProviderTemplate(operator.ses_template)
     if operator.subject is not None:

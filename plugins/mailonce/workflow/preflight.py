@@ -17,9 +17,12 @@ from mailonce.metrics.catalogue import QUOTA_LEFT
 from mailonce.workflow import ledger_witness
 from mailonce.workflow.account import Account
 from mailonce.workflow.metrics import AirflowMetrics
+from mailonce.workflow.month_lock import lockable_ledger
 from mailonce.workflow.periods import period_of_run
 from mailonce.workflow.plan import Allowance
-from mailonce.workflow.retries import RETRIES
+from mailonce.workflow.purged_months import purged
+from mailonce.workflow.retries import RETRIES, decided_here
+from mailonce.workflow.senders import as_the_dag_sends
 from mailonce.workflow.settings import Settings
 from mailonce.workflow.usage import read_statement
 
@@ -38,6 +41,7 @@ _AWAY = (NeverLeft, LedgerUnavailable)
 """What may be right again at the next try."""
 
 
+@decided_here
 def preflight(
     context: Context, *, campaign: str, statement: Path, template_root: Path, parameters: Collection[str]
 ) -> dict[str, Any]:
@@ -54,7 +58,8 @@ def preflight(
         unlimited or unknown).
     :raises mailonce.errors.MailonceError: something would stop everybody's mail; says what to do.
     """
-    settings = Settings.load()
+    dag = context.get("dag")
+    settings = as_the_dag_sends(Settings.load(), dag)
     refuse_unknown(context["dag_run"].conf or {}, known=parameters)
     period = period_of_run(context, settings.timezone)
     # A run with a period of the past is usual, one of the future is a slip of the hand.
@@ -62,8 +67,8 @@ def preflight(
         "campaign %s, period %s (%s to %s, %s)", campaign, period.key, period.starts_at, period.ends_at, period.zone
     )
     read_statement(statement)
+    lockable_ledger(settings)
     Templates.of_campaign(campaign, template_root)
-    dag = context.get("dag")
     examined = Installation(settings, dags=[dag] if dag else [], campaign=campaign, period=period.key)
     with closing(examined) as installation:
         if installation.ledger.prepare():
@@ -71,10 +76,17 @@ def preflight(
         examination = examine(installation)
         dry_run = bool(context["params"].get("dry_run"))
         _say(examination.findings, loudest=logging.WARNING if dry_run else logging.ERROR)
-        if not dry_run:
+        ledger = installation.ledger
+        month = {
+            "campaign": campaign,
+            "period": period.key,
+            "edition": context["params"].get("edition") or "original",
+        }
+        if dry_run:
+            _say(list(purged(ledger, **month)), loudest=logging.WARNING)
+        else:
             _refuse(examination)
-            ledger = installation.ledger
-            if forgotten := ledger_witness.remember(settings, ledger, campaign=campaign, period=period.key):
+            if forgotten := ledger_witness.remember(settings, ledger, **month):
                 raise RunBlocked("\n".join(map(str, forgotten)))
         account = _account(installation)
         if account.left_today is not None:
@@ -144,7 +156,9 @@ def _refuse(examination: Examination) -> None:
 
 
 def _account(installation: Installation) -> Account:
-    """Return what the account may send; nothing is known where SES cannot be asked, which was said before."""
+    """Return what the account may send; nothing is known where SES cannot be asked, which was said before, or does not send."""
+    if "ses" not in installation.providers:
+        return Account()
     try:
         return Account.told_by(installation.ask("sesv2", "get_account").content)
     except (RunBlocked, NeverLeft):

@@ -14,9 +14,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from mailonce.errors import NeverLeft, RunBlocked
 from mailonce.providers.ses_failures import proved_by
 
-NO_PERMISSION = frozenset({"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"})
+NO_PERMISSION = frozenset({"AccessDeniedException", "AccessDenied", "AuthorizationError", "UnauthorizedOperation"})
 _NOTHING_OF_THAT_NAME = frozenset(
-    {"NotFoundException", "NoSuchEntity", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
+    {"NotFoundException", "NotFound", "NoSuchEntity", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 )
 
 

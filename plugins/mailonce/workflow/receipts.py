@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mailonce.delivery import Receipt
+from mailonce.errors import UnsupportedAirflow
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.context import TaskStateStoreAccessor
@@ -31,6 +32,9 @@ class TaskStateReceipts:
         try:
             with self._lock:
                 self._write({**self._read(), receipt.message_id: receipt.key})
+        except UnsupportedAirflow as lacking:
+            # Nothing failed that a trace could tell of.
+            log.error("the receipt for key %s (message %s) %s", receipt.key, receipt.message_id, lacking)
         except Exception:
             # Something else is wrong already, and must not be hidden by this.
             log.exception(
@@ -54,7 +58,10 @@ class TaskStateReceipts:
 
     def _write(self, receipts: dict[str, str]) -> None:
         if self._store is None:
-            raise RuntimeError("this task has no state store")
+            raise UnsupportedAirflow(
+                "is kept only in this log, and in the journal on this machine if there is one: a task's state store, the "
+                "other place for it, comes with Airflow 3.3."
+            )
         from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
         value: Any = receipts

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from airflow.sdk import RetryDecision, RetryPolicy
-
+from mailonce.compatibility import RetryDecision, RetryPolicy, asks_retry_policies
 from mailonce.errors import (
     AwaitingProof,
     AwaitingQuota,
@@ -21,15 +21,21 @@ from mailonce.errors import (
     InvalidInput,
     LedgerUnavailable,
     LedgerUnusable,
+    MonthBusy,
     NeverLeft,
     RecipientsUnresolved,
     Rejected,
+    RequestsUnmet,
     RunBlocked,
+    TemporarilyRefused,
     Throttled,
 )
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +69,11 @@ NEVER = Backoff(count=0)
 RETRIES: Mapping[type[BaseException], Backoff] = {
     # failure                 retries    first delay                  each times, at most
     Throttled: Backoff(count=10, delay=timedelta(seconds=2), growth=2, cap=timedelta(minutes=5)),
+    # Long enough for greylisting, which mostly lasts from five minutes to an hour.
+    TemporarilyRefused: Backoff(count=8, delay=timedelta(minutes=1), growth=2, cap=timedelta(minutes=30)),
     NeverLeft: Backoff(count=8, delay=timedelta(seconds=5), growth=2, cap=timedelta(minutes=10)),
+    # For more than four hours, as long as a large month takes.
+    MonthBusy: Backoff(count=24, delay=timedelta(seconds=30), growth=1.5, cap=timedelta(minutes=15), jitter=0.2),
     InFlight: Backoff(count=5, delay=timedelta(seconds=20), growth=2, cap=timedelta(minutes=2), jitter=0.2),
     # Long enough for the settled moment and for the provider's events; the ledger's clock says when it is in vain.
     AwaitingProof: Backoff(count=24, delay=timedelta(seconds=20), growth=1.5, cap=timedelta(minutes=5), jitter=0.2),
@@ -79,6 +89,7 @@ RETRIES: Mapping[type[BaseException], Backoff] = {
     RecipientsUnresolved: NEVER,
     DuplicateMeasured: NEVER,
     EventsSetAside: NEVER,
+    RequestsUnmet: NEVER,
     # Anything else: Airflow's own trouble, a worker that was killed.
     BaseException: Backoff(count=3, delay=timedelta(seconds=10), growth=3, cap=timedelta(minutes=10)),
 }
@@ -88,6 +99,10 @@ RETRIES: Mapping[type[BaseException], Backoff] = {
 AFTER_KILL = timedelta(seconds=75)
 """Delay after a task was killed outright: no policy is asked then, and Airflow waits its ``retry_delay`` (5 minutes by
 default). A little longer than a claim's window, so that the next try can tell what the killed one left behind."""
+
+
+LONGEST_PLAIN_DELAY = timedelta(minutes=10)
+"""Between two tries, where Airflow asks no policy (before 3.3) and doubles the delay each time."""
 
 
 class DeliveryRetryPolicy(RetryPolicy):
@@ -107,7 +122,11 @@ class DeliveryRetryPolicy(RetryPolicy):
     @property
     def task_arguments(self) -> dict[str, Any]:
         """What a task needs to follow this policy: arguments for an operator, or a Dag's ``default_args``."""
-        return {"retry_policy": self, "retries": self.most, "retry_delay": AFTER_KILL}
+        ours: dict[str, Any] = {"retries": self.most, "retry_delay": AFTER_KILL}
+        if asks_retry_policies():
+            return {"retry_policy": self, **ours}
+        # Whether it is tried again is decided here too; how long after, by Airflow, for all kinds of failure alike.
+        return {**ours, "retry_exponential_backoff": True, "max_retry_delay": LONGEST_PLAIN_DELAY}
 
     def backoff(self, error: BaseException) -> Backoff:
         """Return the row for an error."""
@@ -153,3 +172,32 @@ class DeliveryRetryPolicy(RetryPolicy):
     def deserialize(cls, data: dict[str, Any]) -> DeliveryRetryPolicy:
         """Return the default policy."""
         return cls()
+
+
+def decided_here(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let what trying again would not help fail at once, also where Airflow asks no policy (before 3.3).
+
+    For a function that a task calls. From Airflow 3.3 on it is left as it is.
+    """
+    if asks_retry_policies():
+        return work
+
+    @wraps(work)
+    def decided(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        from airflow.sdk import get_current_context
+
+        from mailonce.compatibility import AirflowException, AirflowFailException
+
+        try:
+            return work(*arguments, **named)
+        except AirflowException:
+            raise  # skipped, deferred, failed for good: said to Airflow on purpose
+        except Exception as error:
+            context = get_current_context()
+            instance: Any = context["ti"]
+            decision = DeliveryRetryPolicy().evaluate(error, instance.try_number, instance.max_tries, context)
+            if decision.action == RetryDecision.fail().action:
+                raise AirflowFailException(decision.reason) from error
+            raise
+
+    return decided

@@ -18,8 +18,10 @@ from mailonce.errors import InvalidInput
 from mailonce.messages.addresses import recipient_address
 from mailonce.messages.message import refuse_control_characters
 from mailonce.period import time_zone
+from mailonce.workflow.retention import days_of, retention_of
 
 SECTION = "mailonce"
+PROVIDERS = ("ses", "brevo", "smtp")
 LONGEST_PATIENCE = 4500
 """Seconds: the row of :class:`mailonce.errors.AwaitingProof` in the table of retries covers this, whatever chance does to it."""
 
@@ -31,11 +33,16 @@ class Settings:
     :param ledger_conn_id: connection of type ``postgres`` or ``aws``: which also chooses the kind of ledger.
     :param ledger_table: the ledger's table.
     :param usage_conn_id: connection that the usage query runs through; any type with a DB-API hook.
-    :param aws_conn_id: connection that mails are sent through.
+    :param provider: who carries the mail: ``ses``, ``brevo`` or ``smtp``. An operator says it by its name; this is for what
+        has no operator at hand, such as the doctor.
+    :param aws_conn_id: connection that mails are sent through, if by SES.
+    :param brevo_conn_id: the same for Brevo. :param smtp_conn_id: the same for a relay.
     :param region_name: AWS region of SES; empty: the connection's.
     :param sender: the From address, with or without a display name. :param reply_to: addresses, comma-separated.
     :param configuration_set: SES configuration set, whose events prove what no answer proved.
     :param events_queue_url: SQS queue in which those events arrive; empty: nobody waits for any.
+    :param trigger_queue_url: SQS queue whose messages start a month; empty: none is read.
+    :param one_run_at_a_time: whether two runs of a campaign and month keep out of each other's way; PostgreSQL only.
     :param events_patience: seconds after a claim for which a mail in doubt waits for the provider's event.
     :param in_doubt: ``hold`` or ``resend``.
     :param account_suppressions: whether the SES account's own suppression list is asked too, before a month is planned.
@@ -52,7 +59,9 @@ class Settings:
     :param claim_window: seconds from a claim until its owner refuses to sign a request.
     :param settle_after: seconds from then until nothing of the claim can be accepted any more.
     :param record_patience: seconds to keep trying to write a receipt while the ledger is away.
-    :param retention_days: days that a finished delivery is remembered; 0: for ever.
+    :param retention_days: days that a finished delivery is remembered, 0: for ever; of all campaigns, or of each: see
+        :mod:`mailonce.workflow.retention`.
+    :param erasure_conn_id: connection whose password is the key with which erased addresses are hashed; empty: none.
     :param tolerated_failures: so many recipients may be unresolved without the report failing the run.
     :param alert_topic: ARN of the SNS topic that alerts go to; empty: none.
     :param alert_channels: dotted path of a function that returns the Airflow notifiers that alerts go to; empty: none.
@@ -63,12 +72,17 @@ class Settings:
     ledger_conn_id: str = "mailonce_ledger"
     ledger_table: str = "mailonce_ledger"
     usage_conn_id: str = "mailonce_usage"
+    provider: str = "ses"
     aws_conn_id: str = "aws_default"
+    brevo_conn_id: str = "brevo_default"
+    smtp_conn_id: str = "smtp_default"
     region_name: str = ""
     sender: str = ""
     reply_to: str = ""
     configuration_set: str = ""
     events_queue_url: str = ""
+    trigger_queue_url: str = ""
+    one_run_at_a_time: bool = False
     events_patience: int = 3600
     in_doubt: str = "hold"
     account_suppressions: bool = False
@@ -83,7 +97,8 @@ class Settings:
     claim_window: int = 60
     settle_after: int = 1200
     record_patience: int = 180
-    retention_days: int = 0
+    retention_days: str = "0"
+    erasure_conn_id: str = ""
     tolerated_failures: int = 0
     alert_topic: str = ""
     alert_channels: str = ""
@@ -92,8 +107,14 @@ class Settings:
 
     def __post_init__(self) -> None:
         time_zone(self.timezone)
+        if self.provider not in PROVIDERS:
+            raise _wrong("provider", f"{self.provider!r} is no provider", f"Choose one of: {', '.join(PROVIDERS)}")
         if self.in_doubt not in {policy.value for policy in InDoubtPolicy}:
             raise _wrong("in_doubt", f"{self.in_doubt!r} is neither hold nor resend", "Choose hold (default) or resend")
+        try:
+            days_of(self.retention_days)
+        except ValueError as error:
+            raise _wrong("retention_days", str(error), "Write 400, or monthly_usage=400, welcome=30") from error
         if self.max_send_rate is not None and not 0 < self.max_send_rate < math.inf:
             raise _wrong("max_send_rate", f"{self.max_send_rate} is no rate", "Use a number above 0, or leave it empty")
         for name in ("most_complaints", "most_bounces"):
@@ -111,23 +132,35 @@ class Settings:
 
     @property
     def account(self) -> str:
-        """The name under which the ledger paces mails: whoever sends through one connection and region shares a rate."""
-        return f"{self.aws_conn_id} {self.region_name}".rstrip()
+        """The name under which the ledger paces mails: whoever sends through one connection (and region) shares a rate."""
+        if self.provider == "ses":
+            return f"{self.aws_conn_id} {self.region_name}".rstrip()
+        return f"{self.provider} {getattr(self, f'{self.provider}_conn_id')}"
 
     @property
     def timing(self) -> Timing:
-        """How long each stage of a claim lasts."""
+        """How long each stage of a claim lasts; the retention is that of campaigns without one of their own."""
         return Timing(
             window=timedelta(seconds=self.claim_window),
             settle=timedelta(seconds=self.settle_after),
             record_patience=timedelta(seconds=self.record_patience),
-            retention=timedelta(days=self.retention_days) if self.retention_days else None,
+            retention=self.retention(""),
         )
+
+    def timing_of(self, campaign: str) -> Timing:
+        """Return how long each stage of a claim lasts, for one campaign's mails."""
+        return replace(self.timing, retention=self.retention(campaign))
+
+    def retention(self, campaign: str) -> timedelta | None:
+        """Return how long a campaign's finished deliveries are remembered; None: for ever."""
+        return retention_of(self.retention_days, campaign)
 
     @property
     def doubt(self) -> DoubtRules:
         """What becomes of a mail in doubt."""
-        patience = timedelta(seconds=self.events_patience) if self.events_queue_url else None
+        # Only SES's events are read: nobody need wait for those of others.
+        told = self.events_queue_url and self.provider == "ses"
+        patience = timedelta(seconds=self.events_patience) if told else None
         return DoubtRules(policy=InDoubtPolicy(self.in_doubt), patience=patience)
 
     @property
@@ -164,7 +197,7 @@ class Settings:
         :param overrides: values that win; those that are None or empty do not count.
         :raises mailonce.errors.InvalidInput: a value is not what it should be.
         """
-        from airflow.sdk import conf
+        from mailonce.compatibility import conf
 
         own: dict[str, Any] = {}
         for setting in fields(cls):
@@ -249,6 +282,5 @@ _LEAST = {
     "settle_after": 0,
     "events_patience": 0,
     "record_patience": 0,
-    "retention_days": 0,
     "tolerated_failures": 0,
 }

@@ -40,8 +40,8 @@ _TRY_AGAIN = frozenset({
 _CREDENTIALS = "Check the AWS connection's credentials, and this machine's clock"
 _REMEDIES = {
     ACCESS_DENIED: "Allow this role dynamodb:UpdateItem, BatchGetItem, Query and DescribeTable on the table and "
-    "its indexes, and for people who look through the ledger Scan; and, if mailonce is to make the table, CreateTable, "
-    "UpdateTimeToLive and UpdateContinuousBackups",
+    "its indexes, and for people who look through the ledger Scan; to purge and to erase DeleteItem; and, if mailonce is to make the table, "
+    "CreateTable, UpdateTimeToLive and UpdateContinuousBackups",
     "ExpiredTokenException": _CREDENTIALS,
     "IncompleteSignatureException": _CREDENTIALS,
     "InvalidSignatureException": _CREDENTIALS,

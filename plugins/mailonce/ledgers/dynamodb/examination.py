@@ -12,7 +12,7 @@ from mailonce.errors import LedgerUnusable
 from mailonce.findings import Finding, Severity
 from mailonce.ledgers.dynamodb.calls import ACCESS_DENIED, CONDITION_FAILED, Calls, NoTable, code_of
 from mailonce.ledgers.dynamodb.description import no_table, of_backups, of_expiry, of_table
-from mailonce.ledgers.dynamodb.table import INDEXES, LedgerTable
+from mailonce.ledgers.dynamodb.table import BY_MONTH, INDEXES, LedgerTable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -23,13 +23,17 @@ _NOBODY = {"S": "examination#nobody"}
 
 @dataclass(frozen=True)
 class _Trial:
-    """A request such as the ledger makes, which changes nothing. :param member: without it, an answer is none."""
+    """A request such as the ledger makes, which changes nothing.
+
+    :param member: without it, an answer is none. :param needed: whether who sends cannot do without.
+    """
 
     action: str
     where: str
     operation: Callable[..., Any]
     member: str
     request: Mapping[str, Any]
+    needed: bool = True
 
 
 class Examination:
@@ -57,6 +61,8 @@ class Examination:
             yield _not_permitted("DescribeTable", "the table")
         yield from self._settings()
         yield from map(self._try, self._trials())
+        # Whatever else than the permission is missing was told by the trials before.
+        yield from (found for found in map(self._try, self._looks()) if found.severity is Severity.OK)
 
     def _settings(self) -> Iterator[Finding]:
         """Look at what the ledger itself has no need to know, so that it may well be denied."""
@@ -101,6 +107,12 @@ class Examination:
             }
             yield _Trial("Query", f"the index {index}", client.query, "Items", search)
 
+    def _looks(self) -> Iterator[_Trial]:
+        """Yield what only people's questions need: the list of months, and all mails of a recipient."""
+        request = {"TableName": self._table.name, "Select": "COUNT", "Limit": 1}
+        for where, more in (("the table", {}), (f"the index {BY_MONTH}", {"IndexName": BY_MONTH})):
+            yield _Trial("Scan", where, self._client.scan, "Count", {**request, **more}, needed=False)
+
     def _try(self, trial: _Trial) -> Finding:
         try:
             self._calls.make(trial.operation, lambda _now: trial.request, answer=trial.member)
@@ -109,7 +121,7 @@ class Examination:
                 raise
         except LedgerUnusable as refused:
             if _denied(refused):
-                return _not_permitted(trial.action, trial.where)
+                return _not_permitted(trial.action, trial.where) if trial.needed else _spared(trial)
             return _unknown("permission", trial.action, refused)
         found = f"This role may use dynamodb:{trial.action} on {trial.where}."
         return Finding(severity=Severity.OK, check="permission", found=found)
@@ -125,6 +137,15 @@ def _not_permitted(action: str, where: str) -> Finding:
         check="permission",
         found=f"This role may not use dynamodb:{action} on {where}: the ledger cannot do without.",
         remedy=f"Allow dynamodb:{action} on {where} in the role's policy.",
+    )
+
+
+def _spared(trial: _Trial) -> Finding:
+    return Finding(
+        severity=Severity.OK,
+        check="permission",
+        found=f"This role may not use dynamodb:{trial.action} on {trial.where}. Who sends does not need it; the page and "
+        "the terminal tool do.",
     )
 
 

@@ -122,6 +122,8 @@ CONCLUDE: Mapping[State, Write] = {
 }
 """What a claim's owner may conclude."""
 
+TAKE_OVER = Write(f"SET #token = :successor, {_LOG}", "#token = :token AND #state = :IN_DOUBT")
+
 # Late truth always wins, whatever the state.
 WITNESS_FIRST = Write(
     "SET #state = :SENT, #message_id = :message_id, #sent_at = if_not_exists(#sent_at, :now), "

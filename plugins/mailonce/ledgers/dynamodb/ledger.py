@@ -8,7 +8,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, overload
 
-from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt
+from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt, Takeover
 from mailonce.errors import LedgerUnusable
 from mailonce.events import Event
 from mailonce.findings import Finding
@@ -18,6 +18,7 @@ from mailonce.ledgers.dynamodb.calls import Calls
 from mailonce.ledgers.dynamodb.clock import TableClock, utc_now
 from mailonce.ledgers.dynamodb.epoch import DynamoDBEpochStore
 from mailonce.ledgers.dynamodb.examination import Examination
+from mailonce.ledgers.dynamodb.privacy import DynamoDBPrivacy
 from mailonce.ledgers.dynamodb.rate import DynamoDBRateStore
 from mailonce.ledgers.dynamodb.rows import KEYS_PER_QUESTION, Rows
 from mailonce.ledgers.dynamodb.suppressions import DynamoDBSuppressions
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 class DynamoDBLedger:
     """Keeps the ledger in one DynamoDB table: the deliveries under their keys, and beside them, under keys that no
-    delivery can have, the suppressions (``suppressions``), which ledger this is (``epoch``) and how fast mails may leave
-    (``rate``).
+    delivery can have, the suppressions (``suppressions``), which ledger this is (``epoch``), how fast mails may leave
+    (``rate``) and which months were purged (``privacy``).
 
     Whose clock counts: DynamoDB's, as its answers tell it, see :class:`~mailonce.ledgers.dynamodb.clock.TableClock`.
     Only a process's first request rests on the machine's own clock; AWS refuses its signature when that is more than
@@ -62,6 +63,7 @@ class DynamoDBLedger:
         self.epoch = DynamoDBEpochStore(self._rows, self._table, self._clock)
         self.rate = DynamoDBRateStore(self._rows, self._clock)
         self.browser = DynamoDBBrowser(self._rows, self._clock)
+        self.privacy = DynamoDBPrivacy(self._rows)
 
     def claim(self, claim: Claim) -> Entry:
         """See :class:`mailonce.ledgers.base.Ledger`."""
@@ -87,6 +89,15 @@ class DynamoDBLedger:
             return {**common, "token": token, "message_id": message_id, "error": error}
 
         return self._entry_if_any(self._rows.write(key, write, values, patience)[1])
+
+    def take_over(self, key: str, takeover: Takeover) -> Entry | None:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+
+        def values(now: datetime) -> dict[str, Any]:
+            common = items.common(now, State.IN_DOUBT, by=takeover.by, note=takeover.note)
+            return {**common, "token": takeover.token, "successor": takeover.successor}
+
+        return self._entry_if_any(self._rows.write(key, expressions.TAKE_OVER, values)[1])
 
     @overload
     def witness(self, receipt: Receipt, delivery: Delivery) -> Entry: ...

@@ -76,6 +76,26 @@ class Rows:
             return False, next(self.read([key], patience), None)
         return True, item(answer["Attributes"])
 
+    def delete(self, key: str, condition: Write, values: Callable[[datetime], Mapping[str, Any]]) -> bool:
+        """Delete one row on a condition; ``dynamodb:DeleteItem``, which no run needs.
+
+        :param condition: a write that changes nothing. :param values: as for :meth:`write`.
+        :return: whether it was deleted by this try.
+        """
+
+        def request(now: datetime) -> dict[str, Any]:
+            asked = condition.expressions(values(now))
+            del asked["UpdateExpression"]
+            return {"TableName": self._table.name, "Key": {"key": {"S": key}}, **asked}
+
+        try:
+            self._call(self._client.delete_item, request, "ResponseMetadata")
+        except ClientError as refused:
+            if code_of(refused) != CONDITION_FAILED:
+                raise
+            return False
+        return True
+
     def read(
         self, keys: Iterable[str], patience: timedelta | None = None, attributes: Sequence[str] = ()
     ) -> Iterator[Item]:

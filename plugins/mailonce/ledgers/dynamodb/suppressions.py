@@ -19,7 +19,7 @@ from mailonce.ledgers.dynamodb.expressions import Write
 from mailonce.ledgers.dynamodb.rows import KEYS_PER_QUESTION, Rows
 from mailonce.suppression import Suppression, normal
 
-_KEY = "suppression#"
+KEY = "suppression#"
 _LIST = "suppressions"
 _LOG = "#token = :token, #history = list_append(if_not_exists(#history, :nothing), :lines)"
 
@@ -60,7 +60,7 @@ class DynamoDBSuppressions:
         """See :class:`mailonce.ledgers.base.Suppressions`; 100 addresses are one question."""
         wanted = iter(dict.fromkeys(map(normal, addresses)))
         while some := list(islice(wanted, KEYS_PER_QUESTION)):
-            yield from self._held(_KEY + address for address in some)
+            yield from self._held(KEY + address for address in some)
 
     def lift(self, address: str, *, by: str, reason: str) -> Suppression | None:
         """See :class:`mailonce.ledgers.base.Suppressions`."""
@@ -85,14 +85,14 @@ class DynamoDBSuppressions:
             moment = items.moment(now)
             return {**(values or {}), "now": moment, "token": token, "lines": [{"at": moment, **line}], "nothing": []}
 
-        written, item = self._rows.write(_KEY + address, write, at)
+        written, item = self._rows.write(KEY + address, write, at)
         # A write whose answer was lost is refused when it is repeated, and finds its own token.
         return item if item and (written or item.get("token") == token) else None
 
 
 def _suppression(item: items.Item) -> Suppression:
     return Suppression(
-        address=item["key"].removeprefix(_KEY),
+        address=item["key"].removeprefix(KEY),
         reason=item["reason"],
         since=datetime.fromisoformat(item["since"]),
         by=item["by"],

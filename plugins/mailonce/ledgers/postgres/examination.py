@@ -13,6 +13,9 @@ Row = Mapping[str, Any]
 
 OLDEST = 13
 SELECT, WRITE = ("SELECT",), ("SELECT", "INSERT", "UPDATE")
+READ = ("versions", "purges")
+"""What a run only reads. Who purges and erases has more privileges, and a connection of their own."""
+
 _MEND = "Stop the runs, compare the table with this package's migrations, and mend it."
 
 
@@ -66,7 +69,7 @@ def _of_tables(connection: Connection, table: Table) -> Iterator[Finding]:
     tables = {each: rows[table.quoted(each)] for each in TABLES if table.quoted(each) in rows}
     if tables:
         for each, row in tables.items():
-            yield from _of_table(row, SELECT if each == "versions" else WRITE)
+            yield from _of_table(row, SELECT if each in READ else WRITE)
         done = set(migrations())
         if "versions" in tables and "SELECT" not in tables["versions"]["not_permitted"]:
             done = applied(connection, table)

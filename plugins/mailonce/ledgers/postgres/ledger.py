@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, overload
 
-from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt
+from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt, Takeover
 from mailonce.events import Event
 from mailonce.findings import Finding
 from mailonce.ledgers.base import Concluded
@@ -15,6 +15,7 @@ from mailonce.ledgers.postgres.browser import PostgresBrowser
 from mailonce.ledgers.postgres.database import PAGE, Database, Steps
 from mailonce.ledgers.postgres.epoch import PostgresEpochStore
 from mailonce.ledgers.postgres.examination import examine
+from mailonce.ledgers.postgres.privacy import PostgresPrivacy
 from mailonce.ledgers.postgres.rate import PostgresRateStore
 from mailonce.ledgers.postgres.rows import columns, entry_of, event_columns, write
 from mailonce.ledgers.postgres.statements import Table
@@ -23,7 +24,8 @@ from mailonce.ledgers.postgres.suppressions import PostgresSuppressions
 
 class PostgresLedger:
     """Keeps the ledger in a PostgreSQL database (13 or newer): the deliveries in one table, and in others beside it the
-    suppressions (``suppressions``), which ledger this is (``epoch``) and how fast mails may leave (``rate``).
+    suppressions (``suppressions``), which ledger this is (``epoch``), how fast mails may leave (``rate``) and which months
+    were purged (``privacy``).
 
     :param conninfo: libpq connection string.
     :param table: the table's name, with or without a schema; made on first use if it does not exist.
@@ -44,6 +46,7 @@ class PostgresLedger:
         self.epoch = PostgresEpochStore(self._database)
         self.rate = PostgresRateStore(self._database)
         self.browser = PostgresBrowser(self._database)
+        self.privacy = PostgresPrivacy(self._database)
 
     def claim(self, claim: Claim) -> Entry:
         """See :class:`mailonce.ledgers.base.Ledger`."""
@@ -73,6 +76,10 @@ class PostgresLedger:
 
     def _entries(self, steps: Steps, patience: timedelta | None) -> dict[str, Entry]:
         return {row["key"]: entry_of(row) for row in self._database.all_rows(steps, patience)}
+
+    def take_over(self, key: str, takeover: Takeover) -> Entry | None:
+        """See :class:`mailonce.ledgers.base.Ledger`."""
+        return self._one("take_over", {"key": key, **vars(takeover)}) or self._one("row", {"key": key})
 
     @overload
     def witness(self, receipt: Receipt, delivery: Delivery) -> Entry: ...

@@ -15,7 +15,10 @@ from mailonce.errors import InvalidInput
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
-TABLES = {"table": "", "suppressions": "_suppressions", "epoch": "_epoch", "rates": "_rates", "versions": "_versions"}
+TABLES = {
+    "table": "", "suppressions": "_suppressions", "epoch": "_epoch", "rates": "_rates", "purges": "_purges",
+    "versions": "_versions",
+}  # fmt: skip
 """What statements call the ledger's tables, and what each adds to the ledger's name. The first holds the deliveries."""
 
 

@@ -94,6 +94,15 @@ WHERE delivery.key = conclusion.key AND delivery.token = conclusion.token
   AND delivery.state IN ('SENDING', 'IN_DOUBT') AND delivery.state <> conclusion.state
 RETURNING delivery.*, now() AS read_at;
 
+-- name: take_over
+-- Of several who want to ask at once, one finds the token that it names: the others see its successor.
+UPDATE {table} AS delivery SET
+    token = %(successor)s,
+    updated_at = now(),
+    history = history || jsonb_build_object('at', now(), 'state', state, 'by', %(by)s::text, 'note', %(note)s::text)
+WHERE key = %(key)s AND state = 'IN_DOUBT' AND token = %(token)s::uuid
+RETURNING delivery.*, now() AS read_at;
+
 -- name: witness
 -- Late truth always wins; a second message id stands beside the first.
 UPDATE {table} AS delivery SET
