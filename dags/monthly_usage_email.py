@@ -13,18 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pendulum
-from airflow.sdk import (
-    DAG,
-    AsyncCallback,
-    CronTriggerTimetable,
-    DeadlineAlert,
-    DeadlineReference,
-    Param,
-    get_current_context,
-    task,
-)
+from airflow.sdk import DAG, Param, get_current_context, task
 
 from mailonce import DeliveryRetryPolicy, IdempotentSesOperator
+from mailonce.compatibility import CronTriggerTimetable, deadline  # Airflow's own, as far as this version has them
 from mailonce.notifiers import DeliveryAlert, deadline_missed
 
 CAMPAIGN = "monthly_usage"
@@ -83,7 +75,7 @@ with DAG(
     schedule=CronTriggerTimetable("0 12 1 * *", timezone="UTC"),
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     catchup=False,
-    deadline=DeadlineAlert(DeadlineReference.DAGRUN_LOGICAL_DATE, DEADLINE, AsyncCallback(deadline_missed)),
+    **deadline(DEADLINE, deadline_missed),
     params=PARAMETERS,
     default_args={"owner": "billing", **RETRIES},
     tags=["mailonce", "email"],
@@ -92,7 +84,7 @@ with DAG(
     render_template_as_native_obj=False,
 ) as dag:
 
-    @task(on_failure_callback=ALERT)
+    @task(multiple_outputs=False, on_failure_callback=ALERT)
     def preflight() -> dict[str, Any]:
         """Find what would stop everybody's mail before anything is done."""
         from mailonce.workflow.preflight import preflight as check
@@ -120,7 +112,7 @@ with DAG(
         )
 
     # Not deliver: the report says once what a thousand mapped tasks would say each.
-    @task(trigger_rule="all_done", on_failure_callback=ALERT)
+    @task(multiple_outputs=False, trigger_rule="all_done", on_failure_callback=ALERT)
     def report() -> dict[str, Any]:
         """Count from the ledger what became of everybody; fail if somebody has no confirmed mail."""
         from mailonce.workflow.report import report_run

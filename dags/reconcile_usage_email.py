@@ -11,9 +11,10 @@ from datetime import timedelta
 from typing import Any
 
 import pendulum
-from airflow.sdk import DAG, CronTriggerTimetable, task
+from airflow.sdk import DAG, task
 
 from mailonce import DeliveryRetryPolicy
+from mailonce.compatibility import CronTriggerTimetable  # Airflow's own, wherever this version has it
 from mailonce.notifiers import DeliveryAlert
 
 with DAG(

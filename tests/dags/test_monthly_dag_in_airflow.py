@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from datetime import date
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,51 +13,10 @@ import psycopg
 import pytest
 
 from sandbox.airflow_api import AirflowApi
-from sandbox.sample_usage import months_before
-from sandbox.stack import MONTHLY, ROOT, Sandbox
+from sandbox.stack import MONTHLY, Sandbox
+from tests.dags.conftest import APPROVED, IMPATIENT, MONTHS, THREE
 
 pytestmark = pytest.mark.airflow
-
-MONTHS = [f"{month:%Y-%m}" for month in months_before(date.today(), 3)]  # noqa: DTZ011 - as the sandbox counts
-APPROVED, IMPATIENT = "approved_usage_email", "impatient_usage_email"
-THREE = ["CUST-0001", "CUST-0002", "CUST-0003"]
-"""Three with nothing unusual about them."""
-SCHEDULE = 'schedule=CronTriggerTimetable("0 12 1 * *", timezone="UTC")'
-
-
-def variant(text: str, **changes: str) -> str:
-    for before, after in changes.values():
-        assert before in text
-        text = text.replace(before, after)
-    return text
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """The whole product, with the Dag as it is and with APPROVAL; none by a schedule of its own."""
-    home = tmp_path_factory.mktemp("product")
-    dags = home / "dags"
-    dags.mkdir()
-    shutil.copytree(ROOT / "include", home / "include")
-    text = (ROOT / "dags" / "monthly_usage_email.py").read_text()
-    text = variant(text, schedule=(SCHEDULE, "schedule=None"))
-    (dags / "monthly.py").write_text(text)
-    approval = ("APPROVAL = False", "APPROVAL = True")
-    approved = variant(text, approval=approval, dag_id=(f'dag_id="{MONTHLY}"', f'dag_id="{APPROVED}"'))
-    (dags / "approved.py").write_text(approved)
-    impatient = variant(approved, dag_id=(APPROVED, IMPATIENT), patience=("timedelta(days=5)", "timedelta(seconds=2)"))
-    (dags / "impatient.py").write_text(impatient)
-    with Sandbox(tmp_path_factory.mktemp("sandbox"), dags=dags) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def api(sandbox: Sandbox) -> Iterator[AirflowApi]:
-    with sandbox.airflow.api() as client:
-        for dag in (MONTHLY, APPROVED, IMPATIENT):
-            client.wait_for_dag(dag)
-            client.unpause(dag)
-        yield client
 
 
 def wait(what: str, done: Callable[[], object], timeout: float = 60) -> None:

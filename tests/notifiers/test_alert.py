@@ -52,6 +52,7 @@ def failure(error: Any) -> dict[str, Any]:
         (errors.BatchIncomplete([errors.Rejected("no")], total=3), About.FAILED),
         (errors.DuplicateMeasured("two"), About.DUPLICATE),
         (errors.EventsSetAside("three"), About.SET_ASIDE),
+        (errors.RequestsUnmet("paused"), About.NOT_STARTED),
         (ValueError("odd"), About.FAILED),
         (None, About.FAILED),
     ],

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from mailonce.delivery import Conclusion, Receipt, Timing
 from mailonce.events import Fate
 from mailonce.page.headers import MAIL_POLICY
+from mailonce.privacy.erasure import erasure_of
 from mailonce.states import State
 from tests.fakes import FakeClock, make_claim, make_delivery
 from tests.page.conftest import Put, SignIn, delivery_of, form_of, row_of, words
@@ -29,6 +30,19 @@ def test_the_facts_and_the_time_line(ann: TestClient, put: Put, ledger: Any) -> 
         assert fact in page
     line = page.partition("Time line")[2]
     assert line.index("Being sent") < line.index("m-C-1") < line.index("event Bounce")
+
+
+def test_of_somebody_who_was_erased_the_address_is_not_shown(ann: TestClient, put: Put, ledger: Any) -> None:
+    entry = put("C-1", fate=Fate.BOUNCED, error="550 no such user")
+    pseudonym = "hmac-sha256:" + "0f" * 32
+    erasure = erasure_of(entry, pseudonym, by="ann", reason="ticket 7")
+    assert erasure
+    assert ledger.privacy.erase(erasure)
+    page = words(ann.get(f"/deliveries/{entry.key}").text)
+    assert "Address erased on 20" in page
+    assert "ERASED ann ticket 7" in page.partition("Time line")[2]
+    assert entry.email not in page
+    assert pseudonym not in page
 
 
 def test_a_duplicate_is_flagged(ann: TestClient, put: Put, ledger: Any) -> None:

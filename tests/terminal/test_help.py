@@ -10,7 +10,8 @@ import pytest
 from mailonce import terminal
 
 COMMANDS = (
-    "status", "show", "resolve", "preview", "export", "certificate", "verify", "suppression", "doctor", "crashtest",
+    "status", "show", "resolve", "new", "preview", "export", "certificate", "verify", "suppression", "person", "purge", "doctor",
+    "crashtest",
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 
 from mailonce.errors import LedgerForgot
 from mailonce.findings import Severity
+from mailonce.privacy.purges import Purge
 from mailonce.workflow import ledger_witness
 from mailonce.workflow.ledger_witness import adopt, check, refuse_forgetful, remember
 from mailonce.workflow.settings import Settings
 from sandbox.aws import LocalAws
 from tests.fake_ledger import MemoryLedger
+from tests.fakes import FakeClock
 
 OCTOBER = {"campaign": "usage", "period": "2026-10"}
 NOVEMBER = {"campaign": "usage", "period": "2026-11"}
@@ -255,6 +258,47 @@ def test_many_forgotten_months_are_not_all_named(settings: Settings, ledger: Mem
     restored(ledger, runs=0)
     (finding,) = check(settings, ledger.epoch.read)
     assert "and 3 more" in finding.found
+
+
+def purge(ledger: MemoryLedger, edition: str = "original") -> None:
+    ledger.privacy.mark(Purge(**OCTOBER, edition=edition, by="ann", reason="retention"))
+
+
+def test_a_month_that_was_purged_is_not_mailed_again_by_itself(
+    settings: Settings, ledger: MemoryLedger, mail: Any
+) -> None:
+    mail(OCTOBER)
+    purge(ledger)
+    with pytest.raises(LedgerForgot, match=r"purged on 20.* by ann: retention.*--reopen 2026-10 --campaign usage"):
+        refuse_forgetful(settings, ledger, **OCTOBER)
+    assert [finding.severity for finding in remember(settings, ledger, **OCTOBER)] == [Severity.ERROR]
+    assert remember(settings, ledger, **OCTOBER, edition="corrected") == []
+    mail(NOVEMBER)
+    ledger.privacy.reopen(*OCTOBER.values(), "original", by="ann", reason="to be mailed anew")
+    mail(OCTOBER)
+
+
+def test_a_month_past_its_retention_is_not_mailed_again_by_itself(settings: Settings) -> None:
+    clock = FakeClock()
+    ledger, kept = MemoryLedger(now=clock.now), replace(settings, retention_days="usage=30")
+    assert remember(kept, ledger, **OCTOBER) == []
+    clock.advance(timedelta(days=20))
+    assert remember(kept, ledger, **OCTOBER) == []
+    clock.advance(timedelta(days=9))
+    refuse_forgetful(kept, ledger, **OCTOBER)
+    clock.advance(timedelta(days=2))
+    for now in (kept, settings):  # whatever the setting says today: the rows were written under the other
+        with pytest.raises(LedgerForgot, match="were to be remembered until 2030-03-03"):
+            refuse_forgetful(now, ledger, **OCTOBER)
+        assert [finding.severity for finding in remember(now, ledger, **OCTOBER)] == [Severity.ERROR]
+    refuse_forgetful(kept, ledger, **OCTOBER, edition="corrected")
+    assert remember(kept, ledger, **NOVEMBER) == []
+    adopt(kept, ledger, by="ann", reason="looked at")
+    with pytest.raises(LedgerForgot):
+        refuse_forgetful(kept, ledger, **OCTOBER)
+    assert ledger_witness.reopen(kept, **OCTOBER, edition="original")
+    assert ledger_witness.reopen(kept, **OCTOBER, edition="original") is None
+    assert remember(kept, ledger, **OCTOBER) == []
 
 
 @pytest.mark.dynamodb

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from mailonce.doctor import installation
 from mailonce.errors import InvalidInput, LedgerUnavailable, MailonceError, NeverLeft, RunBlocked
 from mailonce.messages.message import Message, StoredTemplate
+from mailonce.privacy.purges import Purge
 from mailonce.workflow import account
 from mailonce.workflow.account import check_stored_template
 from mailonce.workflow.plan import Allowance
@@ -107,6 +108,15 @@ def run(ses_connection: None, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPa
         return preflight(context, campaign=campaign, statement=tmp_path / sql, template_root=tmp_path, parameters=names)
 
     return check
+
+
+def test_a_lock_that_the_ledger_does_not_have_is_refused_before_anything_is_done(
+    run: Run, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect("mailonce_ledger", conn_type="aws")
+    monkeypatch.setenv("AIRFLOW__MAILONCE__ONE_RUN_AT_A_TIME", "true")
+    with pytest.raises(InvalidInput, match=r"one_run_at_a_time: .* is not in PostgreSQL"):
+        run()
 
 
 @pytest.mark.parametrize("conf", [None, {}, {"period": "2026-10"}, {"recipients": ["C-1"]}])
@@ -215,6 +225,16 @@ class TestWitness:
         with pytest.raises(RunBlocked):
             run()
         assert ledger.epoch.read().runs == 0
+
+    def test_a_month_that_was_purged_is_mailed_to_nobody_but_in_another_edition(
+        self, run: Run, ledger: MemoryLedger, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        ledger.privacy.mark(Purge(campaign="usage", period="2026-10", edition="original", by="ann", reason="retention"))
+        with pytest.raises(RunBlocked, match=r"was purged on 20.* by ann: retention"):
+            run()
+        run(dry_run=True)
+        assert "was purged on 20" in caplog.text
+        assert run(edition="corrected")["period"] == "2026-10"
 
     def test_a_ledger_that_forgot_this_month_mails_nobody(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         run()

@@ -19,6 +19,7 @@ FAILURES: list[tuple[BaseException, int, float, float]] = [
     # failure                                         retries  first delay  longest, in seconds, before jitter
     (errors.Throttled("slow"), 10, 2, 300),
     (errors.NeverLeft("refused"), 8, 5, 600),
+    (errors.MonthBusy("another run"), 24, 30, 900),
     (errors.InFlight("else"), 5, 20, 120),
     (errors.LedgerUnavailable("away"), 8, 10, 600),
     (errors.AwaitingProof("an event may come"), 24, 20, 300),
@@ -33,6 +34,7 @@ FAILURES: list[tuple[BaseException, int, float, float]] = [
     (errors.InvalidInput(field="email", reason="bad", remedy="mend"), 0, 0, 0),
     (errors.LedgerUnusable("no table"), 0, 0, 0),
     (errors.RecipientsUnresolved("3 missing"), 0, 0, 0),
+    (errors.RequestsUnmet("paused"), 0, 0, 0),
 ]
 
 

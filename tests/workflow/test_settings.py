@@ -16,12 +16,17 @@ VALUES: dict[str, tuple[str, Any]] = {
     "ledger_conn_id": ("books", "books"),
     "ledger_table": ("mail.ledger", "mail.ledger"),
     "usage_conn_id": ("warehouse", "warehouse"),
+    "provider": ("brevo", "brevo"),
     "aws_conn_id": ("mail", "mail"),
+    "brevo_conn_id": ("letters", "letters"),
+    "smtp_conn_id": ("relay", "relay"),
     "region_name": ("eu-west-1", "eu-west-1"),
     "sender": ("Billing <billing@example.com>", "Billing <billing@example.com>"),
     "reply_to": ("help@example.com, Desk <desk@example.com>", "help@example.com, Desk <desk@example.com>"),
     "configuration_set": ("statements", "statements"),
     "events_queue_url": ("https://sqs/1/events", "https://sqs/1/events"),
+    "trigger_queue_url": ("https://sqs/1/usage-complete", "https://sqs/1/usage-complete"),
+    "one_run_at_a_time": ("true", True),
     "events_patience": ("60", 60),
     "in_doubt": ("resend", "resend"),
     "account_suppressions": ("true", True),
@@ -36,7 +41,8 @@ VALUES: dict[str, tuple[str, Any]] = {
     "claim_window": ("30", 30),
     "settle_after": ("0", 0),
     "record_patience": ("0", 0),
-    "retention_days": ("400", 400),
+    "retention_days": ("90, usage=400", "90, usage=400"),
+    "erasure_conn_id": ("erasure_key", "erasure_key"),
     "tolerated_failures": ("5", 5),
     "alert_topic": ("arn:aws:sns:eu-central-1:1:alerts", "arn:aws:sns:eu-central-1:1:alerts"),
     "alert_channels": ("ours.channels", "ours.channels"),
@@ -45,8 +51,8 @@ VALUES: dict[str, tuple[str, Any]] = {
 }
 
 
-VALID_ELSEWHERE = {"in_doubt": "hold", "timezone": "UTC", "account_suppressions": "false", "spread_over_days": "false",
-                   "most_complaints": "0.5", "most_bounces": "0.5"}  # fmt: skip
+VALID_ELSEWHERE = {"provider": "smtp", "in_doubt": "hold", "timezone": "UTC", "account_suppressions": "false", "retention_days": "7", "spread_over_days": "false",
+                   "one_run_at_a_time": "false",                   "most_complaints": "0.5", "most_bounces": "0.5"}  # fmt: skip
 """Another valid value of those settings that do not take every text."""
 
 
@@ -132,7 +138,13 @@ def test_folders_have_a_place_even_when_nobody_sets_them() -> None:
         ("claim_window", "4", "4 is less than 5"),
         ("settle_after", "-1", "-1 is less than 0"),
         ("record_patience", "-1", "-1 is less than 0"),
-        ("retention_days", "-1", "-1 is less than 0"),
+        ("retention_days", "-1", "'-1' is neither a number of days nor campaign=days"),
+        ("retention_days", "usage=", "'usage=' is neither"),
+        ("retention_days", "=3", "'=3' is neither"),
+        ("retention_days", "usage=1.5", "'usage=1.5' is neither"),
+        ("retention_days", "1, 2", "the number for all others stands in it twice"),
+        ("retention_days", "usage=1, usage=2", "usage stands in it twice"),
+        ("retention_days", "36501", "36501 days are more than 36500"),
         ("tolerated_failures", "all", "is not a whole number"),
         ("max_send_rate", "fast", "'fast' is not a number"),
         ("max_send_rate", "0", "0.0 is no rate"),
@@ -199,7 +211,7 @@ def test_a_reply_address_that_would_have_every_mail_refused(reply_to: str) -> No
 
 
 def test_what_the_protocol_is_given() -> None:
-    settings = Settings(claim_window=30, settle_after=600, record_patience=60, retention_days=2, in_doubt="resend")
+    settings = Settings(claim_window=30, settle_after=600, record_patience=60, retention_days="2", in_doubt="resend")
     timing = settings.timing
     assert (timing.window, timing.settle) == (timedelta(seconds=30), timedelta(minutes=10))
     assert (timing.record_patience, timing.retention) == (timedelta(minutes=1), timedelta(days=2))
@@ -218,3 +230,11 @@ def test_what_the_protocol_is_given() -> None:
 )
 def test_who_shares_a_rate(settings: Settings, account: str) -> None:
     assert settings.account == account
+
+
+def test_each_campaign_is_remembered_as_long_as_it_should_be() -> None:
+    settings = Settings(retention_days="90, usage=400 ,welcome=0")
+    days = {campaign: settings.timing_of(campaign).retention for campaign in ("usage", "welcome", "other")}
+    assert days == {"usage": timedelta(days=400), "welcome": None, "other": timedelta(days=90)}
+    assert Settings(retention_days="usage=400").timing_of("other").retention is None
+    assert Settings(claim_window=30).timing_of("usage").window == timedelta(seconds=30)

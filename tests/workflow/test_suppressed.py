@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from mailonce.errors import NeverLeft
+from mailonce.errors import InvalidInput, NeverLeft
+from mailonce.privacy.person import erase_person, find_person
+from mailonce.privacy.pseudonyms import KEY_CHECK, Pseudonyms
 from mailonce.suppression import Suppression
 from mailonce.workflow import suppressed as suppressed_module
 from mailonce.workflow.connections import ses_account_client
@@ -66,3 +68,34 @@ class TestTheAccountsOwnList:
             Suppressed(ledger, Settings(account_suppressions=True))(["ann@example.com"] * 9)
         with pytest.raises(NeverLeft, match="ses:GetSuppressedDestination"):
             Suppressed(ledger, Settings(account_suppressions=True))(["ann@example.com"])
+
+
+class TestWhoWasErased:
+    KEY = "0123456789abcdef0123456789abcdef"
+
+    @pytest.fixture
+    def erased(self, ledger: MemoryLedger) -> MemoryLedger:
+        keys = Pseudonyms(self.KEY.encode())
+        erase_person(ledger, find_person(ledger, "ann@example.com", keys), keys, by="support", reason="asked to")
+        return ledger
+
+    def test_is_still_not_mailed(self, erased: MemoryLedger, connect: Any) -> None:
+        connect("erasure_key", conn_type="generic", password=self.KEY)
+        suppressed = Suppressed(erased, Settings(erasure_conn_id="erasure_key"))
+        assert suppressed(["Ann@example.com", "bob@example.com"]) == {
+            "ann@example.com": "hard bounce (since 2026-10-02, event Bounce)"
+        }
+        assert suppressed([]) == {}
+
+    @pytest.mark.parametrize("key", ["", "f" * 32])
+    def test_stops_everybody_where_nobody_could_tell_who_it_is(
+        self, erased: MemoryLedger, connect: Any, key: str
+    ) -> None:
+        connect("erasure_key", conn_type="generic", password=key)
+        settings = Settings(erasure_conn_id="erasure_key" if key else "")
+        with pytest.raises(InvalidInput, match="erasure_conn_id"):
+            Suppressed(erased, settings)(["bob@example.com"])
+
+    def test_is_forgotten_once_somebody_says_that_the_key_is_gone(self, erased: MemoryLedger) -> None:
+        erased.suppressions.lift(KEY_CHECK, by="support", reason="the key is gone")
+        assert Suppressed(erased, Settings())(["ann@example.com"]) == {}

@@ -68,7 +68,8 @@ DUPLICATES = Metric(
 )
 ALERTS = Metric(
     name="alerts", kind=COUNTER, unit="alerts", label="about",
-    parts=("failed", "held", "duplicate", "quota", "complaints", "bounces", "deadline", "set_aside"),
+    parts=("failed", "held", "duplicate", "quota", "complaints", "bounces", "deadline", "set_aside",
+           "not_started"),
     meaning="what was told to people",
 )  # fmt: skip
 

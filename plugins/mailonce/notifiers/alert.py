@@ -15,6 +15,7 @@ from mailonce.errors import (
     InDoubt,
     MailonceError,
     RecipientsUnresolved,
+    RequestsUnmet,
 )
 
 LONGEST_TEXT = 4000
@@ -35,6 +36,7 @@ class About(str, Enum):
     BOUNCES = "bounces"
     DEADLINE = "deadline"
     SET_ASIDE = "set_aside"
+    NOT_STARTED = "not_started"
 
 
 _HEADLINES = {
@@ -46,6 +48,7 @@ _HEADLINES = {
     About.BOUNCES: "too many bounces",
     About.DEADLINE: "the month is not out in time",
     About.SET_ASIDE: "events were set aside",
+    About.NOT_STARTED: "a month was asked for, and not started",
 }
 _UNKNOWN_NEXT = "Safe next: mend the cause and clear the failed tasks: only the missing mails go out."
 
@@ -82,6 +85,8 @@ def alert_of_failure(context: Mapping[str, Any]) -> Alert:
     :param context: Airflow's, of the callback of a task or of a Dag.
     """
     error = context.get("exception")
+    if isinstance(cause := getattr(error, "__cause__", None), MailonceError) and not isinstance(error, MailonceError):
+        error = cause  # where Airflow asks no retry policy, its own "failed for good" stands round it
     instance = context.get("ti")
     if isinstance(error, MailonceError):
         what = str(error)
@@ -102,6 +107,8 @@ def about_error(error: Any) -> About:
         return About.DUPLICATE
     if isinstance(error, EventsSetAside):
         return About.SET_ASIDE
+    if isinstance(error, RequestsUnmet):
+        return About.NOT_STARTED
     if any(isinstance(each, DailyQuotaExceeded) for each in errors):
         return About.QUOTA
     if any(isinstance(each, InDoubt) for each in errors) or (isinstance(error, RecipientsUnresolved) and error.held):

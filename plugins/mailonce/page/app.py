@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from mailonce.compatibility import shows_plugin_pages
 from mailonce.errors import InvalidInput, LedgerError
 from mailonce.page import decisions, deliveries, documents, mail, months, runs, search, static_files
 from mailonce.page.headers import SecurityHeaders
@@ -38,15 +39,21 @@ _TITLES = {
 }
 
 
+NO_SIGN_IN = (
+    "This Airflow lets no browser sign in to a page of a plugin: that needs Apache Airflow 3.1. Until then the terminal "
+    "tool answers the same questions: mailonce status, show and resolve."
+)
+
+
 async def _refused(request: Request, error: Exception) -> Response:
     refusal = cast("HTTPException", error)
-    sign_in = _sign_in_address(request) if refusal.status_code == 401 else ""
+    sign_in = _sign_in_address(request) if refusal.status_code == 401 and shows_plugin_pages() else ""
     return page(
         request,
         "message",
         status_code=refusal.status_code,
         title=_TITLES.get(refusal.status_code, "That did not work"),
-        text=str(refusal.detail),
+        text=str(refusal.detail) if sign_in or refusal.status_code != 401 else NO_SIGN_IN,
         sign_in=sign_in,
     )
 

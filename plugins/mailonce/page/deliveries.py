@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from mailonce.page.access import SeesDelivery, dag_of
+from mailonce.page.access import SeesDelivery
 from mailonce.page.effects import effects_of
 from mailonce.page.presenting import as_it_counts, page
 from mailonce.states import State
+from mailonce.workflow.campaign_dags import dag_of
 
 router = APIRouter()
 

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse
 from mailonce.delivery import Entry
 from mailonce.page.access import Viewer
 from mailonce.page.funnel import BY_NAME
+from mailonce.privacy.erasure import address_shown
 from mailonce.states import State
 from mailonce.workflow.pages import page_environment
 
@@ -86,7 +87,9 @@ class _Address:
 @lru_cache
 def _environment() -> jinja2.Environment:
     environment = page_environment(TEMPLATES)
-    environment.filters.update(moment=_moment, number=_number, state=_state, tone=_tone, share=_share)
+    environment.filters.update(
+        moment=_moment, number=_number, state=_state, tone=_tone, share=_share, address=address_shown
+    )
     environment.globals.update(BY_NAME=BY_NAME)
     return environment
 

@@ -14,6 +14,7 @@ from mailonce.errors import InvalidInput
 from mailonce.messages.message import Message
 from mailonce.messages.statement import StatementMaker
 from mailonce.messages.templates import Templates
+from mailonce.privacy.pseudonyms import is_pseudonym
 from mailonce.states import State
 from mailonce.workflow.periods import period_for_templates
 from mailonce.workflow.planned import snapshots_of
@@ -68,7 +69,8 @@ def in_words(entry: Entry, mail: Rendered) -> str:
             return "This is the mail as it was sent: its fingerprint is the one in the ledger."
         return "This is the mail as it was made for the last try: its fingerprint is the one in the ledger."
     if not entry.fingerprint:
-        return "This is the mail as it would be made today. What was sent is not known: the row was made from an event."
+        why = "the person was erased" if is_pseudonym(entry.email) else "the row was made from an event"
+        return f"This is the mail as it would be made today. What was sent is not known: {why}."
     return (
         "This is not what the ledger's row is about: the data, the templates or the sender have changed since. "
         "It is the mail as it would be made today."

@@ -137,11 +137,16 @@ def _compare(comparison: Comparison, options: argparse.Namespace, screen: Screen
         found: Iterator[Mapping[str, Any]] = comparison.differences(ledger)
         named = list(islice(found, options.limit))
         more = sum(1 for _ in found)
+        month = (head.campaign, head.period)
+        purges = [mark for mark in ledger.privacy.purges() if (mark.campaign, mark.period) == month]
     same_ledger = epoch == head.ledger.get("epoch")
     if options.json:
         told = {"holds": True, **vars(head), **vars(seal), "same_ledger": same_ledger}
-        screen.json({**told, "differences": named, "differences_more": more})
+        purged = [vars(mark) for mark in purges]
+        screen.json({**told, "differences": named, "differences_more": more, "purged": purged})
     else:
+        for mark in purges:
+            screen.say(str(mark))
         _say_differences(named, more, same_ledger, screen)
     return DONE if same_ledger and not named and not more else DIFFERENT
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailonce.decisions import resolve
 from mailonce.delivery import Decision, Entry
+from mailonce.privacy.person import deliveries_to
 from mailonce.states import State
 from mailonce.terminal import arguments, entries, output
 from mailonce.terminal.output import DONE, NOT_FOUND, Screen
@@ -99,7 +100,7 @@ def _found(ledger: Ledger, who: str) -> Sequence[Entry]:
     if _is_key(who):
         found = list(ledger.find([who]))
     elif "@" in who:
-        found = list(ledger.of_address(who))
+        found = list(deliveries_to(ledger, who, output.load_erasure_key()).values())
     return found or list(ledger.browser.of_recipient(who))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mailonce.delivery import Entry
+from mailonce.privacy.erasure import address_shown
+from mailonce.privacy.pseudonyms import is_pseudonym
 from mailonce.terminal.output import Screen
 
 
@@ -29,6 +31,8 @@ def say(entry: Entry, screen: Screen) -> None:
         screen.say(f"  DUPLICATE: also accepted as message {duplicate}")
     if entry.error:
         screen.say(f"  {entry.error}")
+    if is_pseudonym(entry.email):
+        screen.say(f"  the person was {address_shown(entry)}; in the place of the address: {entry.email}")
     screen.say(f"  key {entry.key}")
     for event in entry.history:
         screen.say(f"  {(event['at'] or '')[:19]}  {event['state']:10} {event['by'] or ''}  {event['note'] or ''}")

@@ -78,6 +78,9 @@ def _month(ledger: Ledger, options: argparse.Namespace, screen: Screen) -> int:
         })  # fmt: skip
         return _code(options, editions)
     screen.say(f"{campaign} {options.period}: {_in_words(counts)}")
+    for mark in () if editions else ledger.privacy.purges():
+        if (mark.campaign, mark.period) == (campaign, options.period):
+            screen.say(str(mark))
     if fates:
         screen.say(f"as far as events tell: {_in_words(fates)}")
     for month in editions if len(editions) > 1 else ():

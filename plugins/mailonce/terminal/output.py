@@ -14,6 +14,7 @@ from mailonce.errors import InvalidInput
 
 if TYPE_CHECKING:
     from mailonce.ledgers.base import Ledger
+    from mailonce.privacy.pseudonyms import Pseudonyms
     from mailonce.workflow.settings import Settings
 
 DONE, NOT_FOUND, FAILED = 0, 1, 2
@@ -46,8 +47,8 @@ class Screen:
 
     def json(self, value: Any) -> None:
         """Write a value for programs."""
-        text = json.dumps(value, indent=2, default=_plain, ensure_ascii=False)
-        print(text if self.shows(text) else json.dumps(value, indent=2, default=_plain), file=self._stream)
+        text = json.dumps(value, indent=2, default=plain, ensure_ascii=False)
+        print(text if self.shows(text) else json.dumps(value, indent=2, default=plain), file=self._stream)
 
     def shows(self, text: str) -> bool:
         """Whether the terminal can show this text."""
@@ -62,7 +63,8 @@ class Screen:
         return self._stream.encoding or "ascii"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value that JSON does not know as one that it does: for ``json.dumps``."""
     return sorted(value) if isinstance(value, (set, frozenset)) else str(value)
 
 
@@ -98,6 +100,17 @@ def load_settings() -> Settings:
     from mailonce.workflow.settings import Settings
 
     return Settings.load()
+
+
+def load_erasure_key() -> Pseudonyms | None:
+    """Return what makes pseudonyms of erased addresses; None: the settings name no key.
+
+    :raises mailonce.errors.InvalidInput: they name one that is none.
+    """
+    settings = load_settings()
+    from mailonce.workflow.connections import erasure_key
+
+    return erasure_key(settings)
 
 
 def open_the_ledger() -> Ledger:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mailonce.errors import InvalidInput
 from mailonce.messages.addresses import recipient_address
+from mailonce.privacy.pseudonyms import KEY_CHECK
 from mailonce.suppression import Suppression
 from mailonce.terminal import output
 from mailonce.terminal.output import DONE, NOT_FOUND, Screen
@@ -52,7 +53,7 @@ def add_to(commands: Any) -> None:
 def _list(options: argparse.Namespace, screen: Screen) -> int:
     with closing(output.open_the_ledger()) as ledger:
         store = ledger.suppressions
-        found = list(store.of([options.address]) if options.address else store.all())
+        found = list(store.of(_forms(options.address)) if options.address else store.all())
     if options.json:
         screen.json([vars(suppression) for suppression in found])
     for suppression in () if options.json else found:
@@ -83,7 +84,10 @@ def _lift(options: argparse.Namespace, screen: Screen) -> int:
     if not options.reason.strip():
         raise InvalidInput(field="--reason", reason="is empty", remedy="Say why: it is kept in the ledger")
     with closing(output.open_the_ledger()) as ledger:
-        lifted = ledger.suppressions.lift(options.address, by=options.by, reason=options.reason)
+        lifts = [
+            ledger.suppressions.lift(form, by=options.by, reason=options.reason) for form in _forms(options.address)
+        ]
+        lifted = next(filter(None, lifts), None)
     if options.json:
         screen.json(vars(lifted) if lifted else None)
     elif lifted is None:
@@ -94,9 +98,17 @@ def _lift(options: argparse.Namespace, screen: Screen) -> int:
     return DONE if lifted else NOT_FOUND
 
 
+def _forms(address: str) -> list[str]:
+    """Return under what an address may be suppressed: itself, and what stands there since its owner was erased."""
+    key = output.load_erasure_key() if "@" in address else None
+    return [address, key.of(address)] if key else [address]
+
+
 def _say(suppression: Suppression, screen: Screen) -> None:
     screen.say(
         f"{suppression.address}  since {suppression.since:%Y-%m-%d %H:%M} UTC  {suppression.reason}  ({suppression.by})"
     )
+    if suppression.address == KEY_CHECK:
+        screen.say("    no address: it says with which key the addresses of erased persons were hashed")
     if suppression.key:
         screen.say(f"    it happened to the delivery with key {suppression.key}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mailonce.errors import InvalidInput, MailonceError
+from mailonce.errors import InvalidInput, MailonceError, RunBlocked
 from mailonce.workflow.connections import ses_account_client
 from mailonce.workflow.plan import Allowance
 from mailonce.workflow.questions import NO_PERMISSION
@@ -47,8 +47,10 @@ class Account:
 
 
 def allowance(settings: Settings) -> Allowance:
-    """Return what the account may still send; nothing is known where SES cannot be asked, and that is said."""
+    """Return what the account may still send; nothing is known where SES does not send, or cannot be asked, and that is said."""
     try:
+        if settings.provider != "ses":
+            raise RunBlocked(f"{settings.provider} does not tell it.")
         account = Account.told_by(dict(ses_account_client(settings).get_account()))
     except (ClientError, BotoCoreError, MailonceError) as error:
         log.warning("what the account may still send is not known: %s", error)

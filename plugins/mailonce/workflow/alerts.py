@@ -76,8 +76,7 @@ def sns_channel(settings: Settings) -> BaseNotifier:
 
 def tell_deadline(context: Mapping[str, Any]) -> None:
     """Tell that a run is not done in time. :param context: see :func:`mailonce.notifiers.deadline_missed`."""
-    from airflow.sdk.configuration import conf
-
+    from mailonce.compatibility import conf
     from mailonce.notifiers.alert import About, Alert, where
 
     run = context.get("dag_run") or {}

@@ -8,14 +8,19 @@ it would mail again whom it has forgotten. So the beginning and the end of each 
 
 A month that remembers another ledger, or a higher count, was mailed by a ledger that knew more. A month that was
 never mailed remembers nothing, and nobody can get a second copy of it.
+
+A month also remembers until when its first deliveries are kept, where there is a retention. From then on the ledger may
+have forgotten some of them as it should, and the month is not mailed again by itself: see
+:mod:`mailonce.workflow.purged_months`.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +28,7 @@ from mailonce.epoch import Epoch
 from mailonce.errors import LedgerForgot
 from mailonce.findings import Finding, Severity
 from mailonce.ledgers.base import Ledger
+from mailonce.workflow import purged_months
 from mailonce.workflow.settings import Settings
 from mailonce.workflow.snapshot import folder
 
@@ -44,12 +50,14 @@ class Memory:
 
     :param month: ``<campaign>.<period>``. :param epoch_id: :param runs: see :class:`mailonce.epoch.Epoch`.
     :param lost: it was found once that the ledger knows less than this, and nobody has decided since.
+    :param kept_until: by edition, the moment after which some of its deliveries may have expired; by the ledger's clock.
     """
 
     month: str
     epoch_id: str
     runs: int
     lost: bool = False
+    kept_until: Mapping[str, datetime] = field(default_factory=dict)
 
     def contradicts(self, epoch: Epoch | None) -> bool:
         """Whether the ledger, as it stands, knows less than the one that mailed this month. None: there is no ledger."""
@@ -103,12 +111,15 @@ def _compared(epoch: Epoch | None, memories: Sequence[Memory], *, own: str) -> I
         yield Finding(severity=Severity.OK, check=CHECK, found=f"epoch {epoch.id}, run {epoch.runs}; {months}.")
 
 
-def remember(settings: Settings, ledger: Ledger, *, campaign: str, period: str) -> list[Finding]:
+def remember(
+    settings: Settings, ledger: Ledger, *, campaign: str, period: str, edition: str = "original"
+) -> list[Finding]:
     """Count a run, and write down the count; to be called before a run's first mail, and after its last.
 
     A month that the ledger turns out to have forgotten is marked: the count that goes on would soon hide it.
 
-    :return: what is wrong with this month, as :func:`check` says it; nothing, if all is well.
+    :return: what is wrong with this month, as :func:`check` says it, and whether the ledger has forgotten it on purpose;
+        nothing, if all is well.
     """
     memories = list(_read(settings))  # before the count: runs that go on at the same time count too
     before = ledger.epoch.read()  # not the count less one: it may count twice when an answer is lost
@@ -118,15 +129,22 @@ def remember(settings: Settings, ledger: Ledger, *, campaign: str, period: str) 
     for memory in forgotten.values():
         _write(settings, replace(memory, lost=True))
     if month not in forgotten:
-        _write(settings, Memory(month=month, epoch_id=epoch.id, runs=epoch.runs))
+        kept_until = dict(next((memory.kept_until for memory in memories if memory.month == month), {}))
+        if retention := settings.retention(campaign):
+            kept_until[edition] = min(kept_until.get(edition, epoch.read_at + retention), epoch.read_at + retention)
+        _write(settings, Memory(month=month, epoch_id=epoch.id, runs=epoch.runs, kept_until=kept_until))
     # As they were before the count, and not read anew: another run may have counted, and written that down, since ours.
     known = [replace(memory, lost=memory.month in forgotten) for memory in memories]
-    findings = _compared(epoch, known, own=month)
-    return [finding for finding in findings if finding.severity is Severity.ERROR]
+    return [
+        *_errors(epoch, known, month),
+        *_on_purpose(ledger, epoch, known, campaign=campaign, period=period, edition=edition),
+    ]
 
 
-def refuse_forgetful(settings: Settings, ledger: Ledger, *, campaign: str, period: str) -> None:
-    """Refuse to go on with a month of which the ledger knows less than it did.
+def refuse_forgetful(
+    settings: Settings, ledger: Ledger, *, campaign: str, period: str, edition: str = "original"
+) -> None:
+    """Refuse to go on with a month of which the ledger knows less than it did, on purpose or not.
 
     :raises mailonce.errors.LedgerForgot: it does.
     """
@@ -134,7 +152,25 @@ def refuse_forgetful(settings: Settings, ledger: Ledger, *, campaign: str, perio
     place = _place(settings) / f"{month}.json"
     # This month's alone: many tasks of a run may ask.
     memories = [_memory(month, place.read_bytes())] if place.exists() else []
-    refuse([f for f in _compared(ledger.epoch.read(), memories, own=month) if f.severity is Severity.ERROR])
+    epoch = ledger.epoch.read()
+    refuse([
+        *_errors(epoch, memories, month),
+        *_on_purpose(ledger, epoch, memories, campaign=campaign, period=period, edition=edition),
+    ])  # fmt: skip
+
+
+def reopen(settings: Settings, *, campaign: str, period: str, edition: str) -> datetime | None:
+    """Let an edition of a month be mailed again, though its deliveries have expired.
+
+    :return: the moment until which they were to be kept; None: the month does not remember any.
+    """
+    month = _month(campaign, period)
+    memory = next((memory for memory in _read(settings) if memory.month == month), None)
+    if memory is None or edition not in memory.kept_until:
+        return None
+    left = {name: until for name, until in memory.kept_until.items() if name != edition}
+    _write(settings, replace(memory, kept_until=left))
+    return memory.kept_until[edition]
 
 
 def refuse(findings: Sequence[Finding]) -> None:
@@ -153,8 +189,22 @@ def adopt(settings: Settings, ledger: Ledger, *, by: str, reason: str) -> Epoch:
     """
     epoch = ledger.epoch.adopt(by=by, reason=reason)
     for memory in _read(settings):
-        _write(settings, Memory(month=memory.month, epoch_id=epoch.id, runs=epoch.runs))
+        _write(settings, replace(memory, epoch_id=epoch.id, runs=epoch.runs, lost=False))
     return epoch
+
+
+def _errors(epoch: Epoch, memories: Sequence[Memory], month: str) -> list[Finding]:
+    return [finding for finding in _compared(epoch, memories, own=month) if finding.severity is Severity.ERROR]
+
+
+def _on_purpose(
+    ledger: Ledger, epoch: Epoch, memories: Sequence[Memory], *, campaign: str, period: str, edition: str
+) -> Iterator[Finding]:
+    yield from purged_months.purged(ledger, campaign, period, edition)
+    for memory in memories:
+        until = memory.kept_until.get(edition) if memory.month == _month(campaign, period) else None
+        if until and until < epoch.read_at:
+            yield purged_months.expired(until, campaign, period, edition)
 
 
 def _read(settings: Settings) -> Iterator[Memory]:
@@ -171,8 +221,16 @@ def _read(settings: Settings) -> Iterator[Memory]:
 def _memory(month: str, content: bytes) -> Memory:
     try:
         facts = json.loads(content)
-        return Memory(month=month, epoch_id=facts["epoch"], runs=int(facts["runs"]), lost=bool(facts["lost"]))
-    except (ValueError, KeyError, TypeError):
+        told = facts.get("kept_until", {})
+        kept_until = {str(edition): datetime.fromisoformat(until) for edition, until in told.items()}
+        return Memory(
+            month=month,
+            epoch_id=facts["epoch"],
+            runs=int(facts["runs"]),
+            lost=bool(facts["lost"]),
+            kept_until=kept_until,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
         # Cut off by a full disk, or touched: what it remembered is not known, so nothing may be taken for granted.
         return Memory(month=month, epoch_id="unreadable", runs=0, lost=True)
 
@@ -180,7 +238,9 @@ def _memory(month: str, content: bytes) -> Memory:
 def _write(settings: Settings, memory: Memory) -> None:
     place = _place(settings)
     place.mkdir(parents=True, exist_ok=True)
-    facts = {"epoch": memory.epoch_id, "runs": memory.runs, "lost": memory.lost}
+    facts: dict[str, object] = {"epoch": memory.epoch_id, "runs": memory.runs, "lost": memory.lost}
+    if memory.kept_until:
+        facts["kept_until"] = {edition: until.isoformat() for edition, until in memory.kept_until.items()}
     file = place / f"{memory.month}.json"
     if file.protocol not in ("", "file", "local"):
         file.write_text(json.dumps(facts), encoding="utf-8")  # an object store shows nobody half of an object

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk.observability import stats
-
+from mailonce.compatibility import stats
 from mailonce.metrics.base import Metric
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from mailonce.workflow.snapshot import Snapshot
 from mailonce.workflow.suppressed import Suppressed
 
 if TYPE_CHECKING:
-    from mailonce.operators.ses import IdempotentSesOperator
+    from mailonce.operators.base import IdempotentMailOperator
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Recipient:
     fingerprint: str = ""
 
 
-def read_recipients(operator: IdempotentSesOperator) -> list[Recipient]:
+def read_recipients(operator: IdempotentMailOperator) -> list[Recipient]:
     """Return whom the operator's arguments name.
 
     :raises mailonce.errors.InvalidInput: they name nobody, or in more than one way.

@@ -16,6 +16,7 @@ from mailonce.workflow.ledger_witness import refuse, remember
 from mailonce.workflow.plan_files import told_plan
 from mailonce.workflow.reporting.counting import NAMED, Report, compile_report, in_words
 from mailonce.workflow.reporting.files import ReportFiles, spooled, write_files
+from mailonce.workflow.retries import decided_here
 from mailonce.workflow.run_metrics import tell_report
 from mailonce.workflow.settings import Settings
 from mailonce.workflow.snapshot import Snapshot
@@ -26,6 +27,7 @@ NAMES_IN_LOG = NAMED
 """So many names a kind are written to the log; all of them stand in the file beside the report."""
 
 
+@decided_here
 def report_run(snapshot_uri: str | None, *, run_id: str, dry_run: bool) -> dict[str, Any]:
     """Write report and certificate beside the snapshot, the essentials into the log; fail if somebody is unresolved.
 
@@ -47,7 +49,7 @@ def report_run(snapshot_uri: str | None, *, run_id: str, dry_run: bool) -> dict[
     with spooled() as spool, closing(open_ledger(settings)) as ledger:
         report = compile_report(snapshot, ledger, tell=spool.tell)
         # Counted again after the last mail: a ledger that forgets this run is found out by the next.
-        forgotten = remember(settings, ledger, **month)
+        forgotten = remember(settings, ledger, **month, edition=manifest.edition)
         certificate, root = _certified(ledger, settings.snapshot_uri, **month)
         facts = {
             **month,

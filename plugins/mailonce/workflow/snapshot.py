@@ -184,9 +184,9 @@ def reject_in_words(reject: Mapping[str, Any]) -> str:
 
 def folder(uri: str) -> ObjectStoragePath:
     """Return the folder at a URI, wherever Airflow's object storage reaches."""
-    from airflow.sdk import ObjectStoragePath
+    from mailonce.compatibility import object_storage
 
-    return ObjectStoragePath(uri)
+    return object_storage(uri)
 
 
 def digest_name(manifest: str) -> str:

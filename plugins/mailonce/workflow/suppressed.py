@@ -9,8 +9,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from mailonce.errors import NeverLeft
 from mailonce.ledgers.base import Ledger
-from mailonce.suppression import normal
-from mailonce.workflow.connections import ses_account_client
+from mailonce.privacy.pseudonyms import KEY_CHECK, Pseudonyms, check_key
+from mailonce.suppression import Suppression, normal
+from mailonce.workflow.connections import erasure_key, ses_account_client
 from mailonce.workflow.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -25,13 +26,18 @@ PAGE = 1000
 class Suppressed:
     """Answers which of some addresses are suppressed, and why.
 
+    Where persons were erased, their suppressions stand in the ledger under the pseudonyms of their addresses: see
+    :mod:`mailonce.privacy.pseudonyms`.
+
     :raises mailonce.errors.NeverLeft: the account's list is to be asked, and cannot be. Better nobody is mailed for
         now than those who asked not to be.
+    :raises mailonce.errors.InvalidInput: persons were erased, and the key to their pseudonyms is missing or another.
     """
 
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._key: Pseudonyms | None = None
         self._list: Mapping[str, str] | None = None if settings.account_suppressions else {}
 
     def __call__(self, addresses: Sequence[str]) -> Mapping[str, str]:
@@ -39,8 +45,18 @@ class Suppressed:
         listed = self._account(addresses)
         found = {address: listed[address] for address in map(normal, addresses) if address in listed}
         for suppression in self._ledger.suppressions.of(addresses):
-            found[suppression.address] = f"{suppression.reason} (since {suppression.since:%Y-%m-%d}, {suppression.by})"
+            found[suppression.address] = _why(suppression)
+        for suppression in self._ledger.suppressions.of(hidden := self._hidden(addresses)):
+            found[hidden[suppression.address]] = _why(suppression)
         return found
+
+    def _hidden(self, addresses: Sequence[str]) -> Mapping[str, str]:
+        """Return the addresses by their pseudonyms; nothing, where nobody was erased."""
+        if (said := next(self._ledger.suppressions.of([KEY_CHECK]), None)) is None:
+            return {}
+        if self._key is None:
+            self._key = check_key(said.reason, erasure_key(self._settings))
+        return {self._key.of(address): normal(address) for address in addresses}
 
     def _account(self, addresses: Sequence[str]) -> Mapping[str, str]:
         if self._list is None and len(addresses) <= FEW:
@@ -82,6 +98,10 @@ def _account_list(settings: Settings) -> Mapping[str, str]:
         raise _unread(error, "ses:ListSuppressedDestinations") from error
     log.info("the SES account's suppression list holds %d addresses", len(found))
     return found
+
+
+def _why(suppression: Suppression) -> str:
+    return f"{suppression.reason} (since {suppression.since:%Y-%m-%d}, {suppression.by})"
 
 
 def _reason(reason: str) -> str:

@@ -127,8 +127,7 @@ def _check_columns(columns: list[str]) -> None:
 
 
 def _hook(conn_id: str) -> Any:
-    from airflow.sdk import BaseHook
-    from airflow.sdk.exceptions import AirflowNotFoundException
+    from mailonce.compatibility import AirflowNotFoundException, BaseHook
 
     try:
         hook = BaseHook.get_hook(conn_id)

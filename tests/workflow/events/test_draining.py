@@ -17,6 +17,9 @@ from hypothesis import strategies as st
 from mailonce.delivery import Conclusion, Delivery, Entry
 from mailonce.errors import LedgerUnavailable
 from mailonce.events import Fate
+from mailonce.privacy.person import erase_person, find_person
+from mailonce.privacy.pseudonyms import KEY_CHECK, Pseudonyms
+from mailonce.privacy.purges import Purge
 from mailonce.protocol import Result, Tools, deliver
 from mailonce.receipts import ReceiptsInMemory
 from mailonce.states import State
@@ -437,3 +440,34 @@ class TestSettingAside:
         assert dict(tally.outcomes) == {Outcome.NOT_OURS: 1, Outcome.TELLS_NOTHING: 2}
         assert (tally.alarming, queue.held) == (False, {})
         assert tally.in_words() == "1 not ours, 2 tells nothing"
+
+
+def test_an_event_of_a_purged_month_makes_no_row_anew(
+    drain: Callable[..., Tally], queue: MemoryQueue, ledger: MemoryLedger
+) -> None:
+    who = ANN.identity
+    ledger.privacy.mark(
+        Purge(campaign=who.campaign, period=who.period, edition=who.edition, by="ann", reason="retention")
+    )
+    queue.put(body(ANN, "Complaint"))
+    tally = drain()
+    assert tally.outcomes == {Outcome.PURGED: 1}
+    assert not tally.alarming
+    assert list(ledger.find([ANN.key])) == []
+    assert [one.address for one in ledger.suppressions.all()] == [ANN.message.to], "who complains is not mailed again"
+
+
+def test_a_complaint_of_somebody_who_was_erased_brings_no_address_back(
+    drain: Callable[..., Tally], queue: MemoryQueue, ledger: MemoryLedger
+) -> None:
+    keys = Pseudonyms(b"0123456789abcdef0123456789abcdef")
+    claim = make_claim(ANN)
+    ledger.claim(claim)
+    ledger.conclude(ANN.key, claim.token, Conclusion(state=State.SENT, message_id="m-1"))
+    erase_person(ledger, find_person(ledger, "ann", keys), keys, by="support", reason="asked to")
+    queue.put(body(ANN, "Complaint"))
+    assert drain().outcomes == {Outcome.APPLIED: 1}
+    assert {one.address for one in ledger.suppressions.all()} == {KEY_CHECK, keys.of(ANN.message.to)}
+    (entry,) = ledger.find([ANN.key])
+    assert entry.fate is Fate.COMPLAINED
+    assert ANN.message.to not in str(vars(entry))

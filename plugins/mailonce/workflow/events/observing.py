@@ -12,6 +12,7 @@ from mailonce.delivery import Entry
 from mailonce.errors import EventUnreadable
 from mailonce.events import Event, Fate
 from mailonce.ledgers.base import Ledger
+from mailonce.privacy.pseudonyms import is_pseudonym
 from mailonce.providers.ses_events import Ignored, read_event
 from mailonce.states import State
 from mailonce.suppression import Suppression
@@ -27,6 +28,9 @@ class Outcome(str, Enum):
     """The ledger holds something that it did not hold before."""
 
     KNOWN = "already known"
+    PURGED = "of a month that was purged"
+    """Its delivery was deleted on purpose, and is not made anew."""
+
     NOT_OURS = Ignored.NOT_OURS.value
     TELLS_NOTHING = Ignored.TELLS_NOTHING.value
 
@@ -76,9 +80,11 @@ def observe_all(messages: Sequence[Message], ledger: Ledger) -> Iterator[Observa
             yield Observation(message=message, outcome=Outcome.SET_ASIDE, reason=str(event))
         elif isinstance(event, Ignored):
             yield Observation(message=message, outcome=Outcome(event.value))
+        elif (before := entries.get(event.key)) is None and _purged(event, ledger):
+            _suppress(event, before, ledger)
+            yield Observation(message=message, outcome=Outcome.PURGED)
         else:
-            before = entries.get(event.key)
-            after = before if before and before.holds(event) else _write(event, ledger)
+            after = before if before and before.holds(event) else _write(event, before, ledger)
             if after:
                 entries[event.key] = after
             yield _observed(message, event, before, after)
@@ -91,15 +97,27 @@ def _read(message: Message) -> Event | Ignored | EventUnreadable:
         return unreadable
 
 
-def _write(event: Event, ledger: Ledger) -> Entry | None:
-    if event.suppresses:
-        # First: a row that holds the event tells that the address is suppressed, too.
-        suppression = Suppression(
-            address=event.address, reason=event.suppresses, since=event.at, by=event.evidence, key=event.key
-        )
-        if ledger.suppressions.add(suppression):
-            log.info("the address of key %s… is not mailed any more: %s", event.key[:12], event.suppresses)
+def _purged(event: Event, ledger: Ledger) -> bool:
+    which = event.identity
+    return which is not None and ledger.privacy.purged(which.campaign, which.period, which.edition) is not None
+
+
+def _write(event: Event, before: Entry | None, ledger: Ledger) -> Entry | None:
+    # First: a row that holds the event tells that the address is suppressed, too.
+    _suppress(event, before, ledger)
     return ledger.observe(event)
+
+
+def _suppress(event: Event, before: Entry | None, ledger: Ledger) -> None:
+    if not event.suppresses:
+        return
+    # Of a person who was erased the address does not come back: what stands in its place is looked for as well.
+    address = before.email if before and is_pseudonym(before.email) else event.address
+    suppression = Suppression(
+        address=address, reason=event.suppresses, since=event.at, by=event.evidence, key=event.key
+    )
+    if ledger.suppressions.add(suppression):
+        log.info("the address of key %s… is not mailed any more: %s", event.key[:12], event.suppresses)
 
 
 def _observed(message: Message, event: Event, before: Entry | None, after: Entry | None) -> Observation:

@@ -66,14 +66,16 @@ class Depth:
 class EventQueue:
     """One queue. Safe to use from many threads; that SQS's client repeats requests by itself is harmless.
 
-    :param url: of the queue. :raises mailonce.errors.InvalidInput: it is none.
+    :param url: of the queue. :param setting: the setting that names it.
+    :raises mailonce.errors.InvalidInput: it is none.
 
     Every method raises :class:`mailonce.errors.InvalidInput` for a queue that is not there or may not be used.
     """
 
-    def __init__(self, client: SQSClient, url: str) -> None:
+    def __init__(self, client: SQSClient, url: str, *, setting: str = "events_queue_url") -> None:
         self._client = client
         self._url = url
+        self._setting = setting
         if not url.startswith(("https://", "http://")):
             raise self._mistake(f"{url!r} is no URL", "Give the queue's URL, not its name or ARN")
 
@@ -110,13 +112,13 @@ class EventQueue:
                 messages[int(failed["Id"])].id, failed["Code"], failed.get("Message", ""),
             )  # fmt: skip
 
-    def give_back(self, messages: Sequence[Message]) -> None:
-        """Let messages be had by the next try at once. Never raises: something else is wrong already."""
+    def give_back(self, messages: Sequence[Message], *, after: int = 0) -> None:
+        """Let messages be had again, at once or ``after`` so many seconds. Never raises: something else is wrong already."""
         try:
             answer = self._client.change_message_visibility_batch(
                 QueueUrl=self._url,
                 Entries=[
-                    {"Id": str(n), "ReceiptHandle": message.receipt, "VisibilityTimeout": 0}
+                    {"Id": str(n), "ReceiptHandle": message.receipt, "VisibilityTimeout": after}
                     for n, message in enumerate(messages)
                 ],
             )
@@ -160,4 +162,4 @@ class EventQueue:
             ) from error
 
     def _mistake(self, reason: str, remedy: str) -> InvalidInput:
-        return InvalidInput(field="setting [mailonce] events_queue_url", reason=reason, remedy=remedy)
+        return InvalidInput(field=f"setting [mailonce] {self._setting}", reason=reason, remedy=remedy)

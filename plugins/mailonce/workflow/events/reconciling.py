@@ -17,6 +17,7 @@ from mailonce.workflow.events.queue import EventQueue
 from mailonce.workflow.events.set_aside import SetAside
 from mailonce.workflow.events.watching import EventsWatch
 from mailonce.workflow.metrics import AirflowMetrics
+from mailonce.workflow.retries import decided_here
 from mailonce.workflow.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ NAMES_IN_RESULT = 50
 """So many duplicates are named in the task's result and in the alarm; all of them in the log, and in the ledger."""
 
 
+@decided_here
 def reconcile() -> dict[str, Any]:
     """Empty the queue of events into the ledger, and the journals that dead processes left on this machine.
 
@@ -35,7 +37,7 @@ def reconcile() -> dict[str, Any]:
     """
     settings = Settings.load()
     if not settings.events_queue_url:
-        from airflow.sdk.exceptions import AirflowSkipException
+        from mailonce.compatibility import AirflowSkipException
 
         raise AirflowSkipException(
             "No events are read. Set AIRFLOW__MAILONCE__EVENTS_QUEUE_URL to the URL of the SQS queue in which the events "
@@ -64,6 +66,7 @@ def reconcile() -> dict[str, Any]:
     }
 
 
+@decided_here
 def raise_alarm(result: Mapping[str, Any]) -> None:
     """Fail if a run found what a person must hear of: once, for the messages that told it are deleted by now.
 

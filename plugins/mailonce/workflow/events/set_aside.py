@@ -1,4 +1,4 @@
-"""Messages that tell no event that the ledger can keep: taken out of the queue, and kept for somebody to look at."""
+"""Messages of no use: taken out of their queue, and kept for somebody to look at."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ log = logging.getLogger(__name__)
 
 
 class SetAside:
-    """Keeps messages under ``<snapshot_uri>/events/set-aside/<day>/``, one file a body.
+    """Keeps messages under ``<snapshot_uri>/<of>/set-aside/<day>/``, one file a body.
 
-    :param snapshot_uri: the setting of that name.
+    :param snapshot_uri: the setting of that name. :param of: what they were meant to be.
     """
 
-    def __init__(self, snapshot_uri: str) -> None:
-        self.uri = f"{snapshot_uri.rstrip('/')}/events/set-aside"
+    def __init__(self, snapshot_uri: str, *, of: str = "events") -> None:
+        self.uri = f"{snapshot_uri.rstrip('/')}/{of}/set-aside"
 
     def keep(self, message: Message, reason: str) -> None:
         """Write one message down; again is harmless. The file holds the body, so perhaps an address; the log does not.
