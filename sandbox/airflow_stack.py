@@ -62,7 +62,7 @@ class AirflowStack:
 
     ``environment`` is added last and so wins over every setting made here; the place for AIRFLOW_CONN_*.
     No AIRFLOW* or AWS_* variable of our own process is passed on. With no ``users`` everybody who can reach
-    the port is admin. The same ``home`` and PostgreSQL can be used again later. Raises ProcessFailedError, with
+    the port is admin. ``python`` is the interpreter whose Airflow runs. The same ``home`` and PostgreSQL can be used again later. Raises ProcessFailedError, with
     the tail of the log concerned, when something does not start.
     """
 
@@ -79,6 +79,7 @@ class AirflowStack:
         paused_at_creation: bool = True,
         parallelism: int = 8,
         start_timeout: float = 180.0,
+        python: str | Path = sys.executable,
     ) -> None:
         self.home = home.absolute()
         self.port = port or free_port()
@@ -92,6 +93,7 @@ class AirflowStack:
         self._paused_at_creation = paused_at_creation
         self._parallelism = parallelism
         self._start_timeout = start_timeout
+        self._python = python
         self._running: dict[Component, ChildProcess] = {}
         self._all_started: list[ChildProcess] = []
 
@@ -130,7 +132,7 @@ class AirflowStack:
     def command(self, *arguments: str, timeout: float = 180.0) -> str:
         """Run ``airflow arguments…`` in this stack's environment; return its output. Raises ProcessFailedError."""
         result = subprocess.run(
-            [sys.executable, "-m", "airflow", *arguments],
+            [self._python, "-m", "airflow", *arguments],
             env=self.environment(),
             cwd=self.home,
             stdin=subprocess.DEVNULL,
@@ -235,9 +237,9 @@ class AirflowStack:
         file.write_text(json.dumps({user.name: user.password for user in self._users}))
 
     def _start(self, component: Component) -> None:
-        command: list[str | Path] = [sys.executable, "-m", "airflow", component]
+        command: list[str | Path] = [self._python, "-m", "airflow", component]
         if component == "api-server":
-            command = [sys.executable, "-c", _API_SERVER_LAUNCHER, self._migrated]
+            command = [self._python, "-c", _API_SERVER_LAUNCHER, self._migrated]
         elif component in ("scheduler", "triggerer"):
             command.append("--skip-serve-logs")
         process = ChildProcess(

@@ -6,6 +6,7 @@ Airflow runs its tasks itself (LocalExecutor), or has Celery workers and a broke
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
@@ -19,6 +20,7 @@ from sandbox.airflow_stack import AirflowStack, User
 from sandbox.aws import ACCESS_KEY, REGION, SECRET_KEY, LocalAws
 from sandbox.broker import EmbeddedBroker
 from sandbox.celery_workers import CeleryWorkers, celery_settings
+from sandbox.events_queue import create_events_queue
 from sandbox.postgres import EmbeddedPostgres
 from sandbox.sample_usage import create_sample_usage
 from sandbox.ses import SesStandIn, SqsEvents
@@ -26,6 +28,7 @@ from sandbox.ses import SesStandIn, SqsEvents
 ROOT = Path(__file__).resolve().parent.parent
 MONTHLY = "monthly_usage_email"
 RECONCILE = "reconcile_usage_email"
+START = "start_usage_email"
 
 
 class Sandbox:
@@ -35,7 +38,8 @@ class Sandbox:
     :param airflow_port: :param mailbox_port: 0 takes a free one.
     :param settings: environment variables that win over those made here.
     :param celery_workers: so many workers behind a broker run the tasks, each two at once; 0: the scheduler runs them.
-    :param dags: folder of the Dag files, with ``include`` beside it.
+    :param dags: folder of the Dag files, with ``include`` beside it. :param plugins: Airflow's folder of plugins.
+    :param python: the interpreter whose Airflow runs, if it is not this one.
     :param users: who may sign in to Airflow; nobody named: it asks for no password, as it listens to this machine only.
     """
 
@@ -48,10 +52,14 @@ class Sandbox:
         settings: Mapping[str, str] | None = None,
         celery_workers: int = 0,
         dags: Path = ROOT / "dags",
+        plugins: Path = ROOT / "plugins",
+        python: str | Path = sys.executable,
         users: Sequence[User] = (),
     ) -> None:
         self.directory = directory
         self._dags = dags
+        self._plugins = plugins
+        self._python = python
         self._users = users
         self._airflow_port = airflow_port
         self._mailbox_port = mailbox_port
@@ -60,6 +68,7 @@ class Sandbox:
         self.postgres = EmbeddedPostgres(directory / "postgres")
         self.aws = LocalAws()
         self.queue_url = ""
+        self.trigger_queue_url = ""
         self.ses: SesStandIn
         self.airflow: AirflowStack
         self._number_of_workers = celery_workers
@@ -71,7 +80,8 @@ class Sandbox:
         with ExitStack() as exits:
             exits.enter_context(self.postgres)
             exits.enter_context(self.aws)
-            self.queue_url = self._create_queue()
+            self.queue_url = create_events_queue(self.aws.client("sqs"))
+            self.trigger_queue_url = self._create_trigger_queue()
             self.ses = exits.enter_context(
                 SesStandIn(
                     port=self._mailbox_port,
@@ -89,10 +99,11 @@ class Sandbox:
                 self.directory / "airflow",
                 self.postgres,
                 self._dags,
-                ROOT / "plugins",
+                self._plugins,
                 distributed | self.environment(),
                 self._airflow_port,
                 users=self._users,
+                python=self._python,
             )
             if distributed:
                 exits.enter_context(self.broker)
@@ -108,14 +119,11 @@ class Sandbox:
     ) -> None:
         self._exits.close()
 
-    def _create_queue(self) -> str:
-        """Make the queue of the provider's events, with another behind it for what nobody can read."""
-        sqs = self.aws.client("sqs")
-        dead = sqs.create_queue(QueueName="ses-events-dead")["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": "20"})
-        attributes = {"RedrivePolicy": redrive, "MessageRetentionPeriod": str(14 * 24 * 3600)}
-        return str(sqs.create_queue(QueueName="ses-events", Attributes=attributes)["QueueUrl"])
+    def _create_trigger_queue(self) -> str:
+        """Make the queue whose messages start a month."""
+        attributes = {"FifoQueue": "true"}
+        created = self.aws.client("sqs").create_queue(QueueName="usage-complete.fifo", Attributes=attributes)
+        return str(created["QueueUrl"])
 
     def environment(self) -> dict[str, str]:
         """Return the package's settings and connections, as environment variables."""
@@ -140,6 +148,7 @@ class Sandbox:
             "AIRFLOW__MAILONCE__REPLY_TO": "billing@tidewater-cloud.example",
             "AIRFLOW__MAILONCE__CONFIGURATION_SET": "statements",
             "AIRFLOW__MAILONCE__EVENTS_QUEUE_URL": self.queue_url,
+            "AIRFLOW__MAILONCE__TRIGGER_QUEUE_URL": self.trigger_queue_url,
             # Events come within a second here; an hour, as in production, would only keep everybody waiting.
             "AIRFLOW__MAILONCE__EVENTS_PATIENCE": "60",
             "AIRFLOW__MAILONCE__MESSAGE_URL": f"{self.ses.url}/mail/{{message_id}}",

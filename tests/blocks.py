@@ -9,7 +9,7 @@ from mailonce.terminal import main
 
 DOCUMENTS = Path(__file__).resolve().parents[1] / "docs"
 FILE = re.compile(r"`(include/[\w./]+)`:\n\n```\w+\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-SCHEDULE = re.compile(r"^```python\n(    schedule=.*)\n```$", re.MULTILINE)
+SCHEDULE = re.compile(r"^```text\n(    schedule=.*)\n```$", re.MULTILINE)
 PRODUCER = re.compile(r"^```python\n(from airflow\.sdk import .*?)^```$", re.DOTALL | re.MULTILINE)
 SCHEDULE_OF_THE_DAG = re.compile(r"^    schedule=.*$", re.MULTILINE)
 
@@ -32,12 +32,12 @@ def write_campaign(home: Path) -> None:
     for place, text in files_of("authors.md").items():
         assert (home / place).is_file(), f"{place} is not among what `mailonce new` writes"
         (home / place).write_text(text, encoding="utf-8")
-    set_schedule(home, *schedules_of("authors.md")[:1])
 
 
-def schedules_of(document: str) -> list[str]:
-    """Return the lines about the schedule that a document has its reader write, in order."""
-    return SCHEDULE.findall((DOCUMENTS / document).read_text(encoding="utf-8"))
+def schedule_of(document: str) -> str:
+    """Return the line about the schedule that a document has its reader write at last."""
+    (line,) = SCHEDULE.findall((DOCUMENTS / document).read_text(encoding="utf-8"))
+    return str(line)
 
 
 def set_schedule(home: Path, line: str) -> None:

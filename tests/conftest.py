@@ -33,6 +33,17 @@ Connect = Callable[..., None]
 """Makes an Airflow connection for the test: its id, and the fields of its JSON form."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests may run side by side (``pytest -n``): those of one file follow one another in one process, and all that
+    start Airflow too. They begin first: they take the longest, and leave the processors to the others while they wait.
+    """
+    real_airflow = {"airflow", "browser", "distributed"}
+    for item in items:
+        heavy = not real_airflow.isdisjoint(mark.name for mark in item.iter_markers())
+        item.add_marker(pytest.mark.xdist_group("airflow" if heavy else str(item.path)))
+    items.sort(key=lambda item: real_airflow.isdisjoint(mark.name for mark in item.iter_markers()))
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from mailonce.protocol import deliver
     from mailonce.workflow.retries import DeliveryRetryPolicy
 
-__all__ = ["DeliveryRetryPolicy", "IdempotentBrevoOperator", "IdempotentSesOperator", "IdempotentSmtpOperator", "deliver"]
+__all__ = [
+    "DeliveryRetryPolicy",
+    "IdempotentBrevoOperator",
+    "IdempotentSesOperator",
+    "IdempotentSmtpOperator",
+    "deliver",
+]
 __version__ = "0.1.0"
 
 _HOMES = {

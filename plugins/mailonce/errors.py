@@ -242,4 +242,4 @@ class DuplicateMeasured(MailonceError):
 
 
 class UnsupportedAirflow(MailonceError):
-    """This version of Airflow cannot do what was asked; says which can, and what to do without."""
+    """The version of Airflow cannot do what was asked; says which can, and what to do without."""

@@ -53,6 +53,7 @@ class AccountOperations:
             ("GET", one_set, self.get_configuration_set),
             ("POST", f"{one_set}/event-destinations", self.create_event_destination),
             ("GET", f"{one_set}/event-destinations", self.get_event_destinations),
+            ("GET", "tags", self.list_tags),
             ("PUT", "suppression/addresses", self.put_suppressed),
             ("GET", "suppression/addresses", self.list_suppressed),
             ("GET", one_address, self.get_suppressed),
@@ -132,6 +133,13 @@ class AccountOperations:
         found = self._resources.configuration_set(call.names["ConfigurationSetName"])
         with self._resources.lock:
             return {"EventDestinations": list(found.destinations.values())}
+
+    def list_tags(self, call: Call) -> Answer:
+        """ListTagsForResource: of a configuration set, by its ARN."""
+        kind, _, name = call.query.get("ResourceArn", "").rpartition(":")[2].partition("/")
+        if kind != "configuration-set":
+            raise not_found(f"Only configuration sets have tags here, not {kind or 'nothing'}.")
+        return {"Tags": self._resources.configuration_set(name).settings.get("Tags", [])}
 
     def put_suppressed(self, call: Call) -> Answer:
         """PutSuppressedDestination."""

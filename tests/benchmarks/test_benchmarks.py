@@ -71,7 +71,9 @@ def test_a_plot_escapes_what_it_is_told() -> None:
 def test_the_lean_provider_takes_and_counts_mails() -> None:
     with LeanProvider() as lean:
         provider = SesProvider(client("sesv2", lean.url, one_request(Config(proxies={}))))
-        ids = {provider.send(mail.message, tags=mail.tags, departure=Told()) for mail in deliveries(20)}
+        ids = {
+            provider.send(mail.message, tags=mail.tags, idempotency_key="", departure=Told()) for mail in deliveries(20)
+        }
         assert len(ids) == lean.count() == 20
 
 

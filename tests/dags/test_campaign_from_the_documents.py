@@ -10,7 +10,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from sandbox.airflow_api import AirflowApi
 from sandbox.stack import Sandbox
-from tests.blocks import schedules_of, set_schedule, write_campaign
+from tests.blocks import schedule_of, set_schedule, write_campaign
 from tests.dags.conftest import MONTHS, REPORTED, THREE
 from tests.dags.test_dag_integrity import dags_of
 
@@ -32,8 +32,7 @@ def timetable(home: Path) -> Any:
 def test_it_runs_by_itself_when_the_reader_says_so_and_not_before(tmp_path: Path) -> None:
     write_campaign(tmp_path)
     assert timetable(tmp_path).can_be_scheduled is False
-    at_last = schedules_of("authors.md")[-1]
-    set_schedule(tmp_path, at_last)
+    set_schedule(tmp_path, schedule_of("authors.md"))
     assert timetable(tmp_path).summary == "0 12 1 * *"
 
 
