@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,8 +15,8 @@ from mailonce.providers.brevo import BrevoProvider
 from mailonce.tokens import stand_in
 from sandbox.brevo import BrevoBehaviour as B
 from sandbox.brevo import BrevoStandIn
+from tests.providers.mails import ANN, Told, message
 
-ANN = "ann@example.com"
 KEY = "0b1c8a52-3a3e-4d9b-9d6a-6f1d00000000"
 TAGS = {"mailonce_key": "0f" * 32, "mailonce_campaign": "usage", "mailonce_period": "2026-10"}
 
@@ -31,18 +30,6 @@ def brevo(monkeypatch: pytest.MonkeyPatch) -> Iterator[BrevoStandIn]:
 
 def provider(brevo: BrevoStandIn, **changes: Any) -> BrevoProvider:
     return BrevoProvider(brevo.api_key, **{"home": brevo.url, "read_seconds": 10, **changes})
-
-
-def message(**changes: Any) -> Message:
-    return Message(**{"sender": "Billing <billing@example.com>", "to": ANN, "subject": "s", "text": "t", **changes})
-
-
-@dataclass
-class Told:
-    """A departure that does as the test says."""
-
-    signing: Callable[[], None] = lambda: None
-    leaving: Callable[[], None] = lambda: None
 
 
 def send(through: BrevoProvider, mail: Message | None = None, key: str = KEY, **told: Any) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import boto3
@@ -27,8 +26,8 @@ from mailonce.errors import (
 from mailonce.messages.message import Message, StoredTemplate
 from mailonce.providers.ses import CONNECT_SECONDS, READ_SECONDS, SesProvider, one_request
 from sandbox.ses import Behaviour, SesStandIn
+from tests.providers.mails import ANN, Told, message
 
-ANN = "ann@example.com"
 TAGS = {"mailonce_key": "0f" * 32, "mailonce_campaign": "usage", "mailonce_period": "2026-10"}
 PATIENT = Config(connect_timeout=10, read_timeout=10)
 IMPATIENT = Config(connect_timeout=10, read_timeout=0.3)
@@ -55,18 +54,6 @@ def client(url: str, config: Config | None = None, session: Any = SESSION) -> An
 
 def provider(url: str, config: Config | None = None, **options: Any) -> SesProvider:
     return SesProvider(client(url, config), **options)
-
-
-def message(to: str = ANN, **changes: Any) -> Message:
-    return Message(**{"sender": "Billing <billing@example.com>", "to": to, "subject": "s", "text": "t", **changes})
-
-
-@dataclass
-class Told:
-    """A departure that does as the test says."""
-
-    signing: Callable[[], None] = lambda: None
-    leaving: Callable[[], None] = lambda: None
 
 
 def send(through: SesProvider, mail: Message | None = None, fence: Any = lambda: None, **told: Any) -> str:

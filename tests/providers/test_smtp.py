@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from mailonce.messages.message import Message, StoredTemplate
 from mailonce.providers.smtp import Encryption, Relay, SmtpProvider
 from sandbox.smtp import SmtpBehaviour as B
 from sandbox.smtp import SmtpStandIn
+from tests.providers.mails import ANN, Told, message
 
-ANN = "ann@example.com"
 KEY = "0b1c8a52-3a3e-4d9b-9d6a-6f1d00000000"
 TAGS = {"mailonce_key": "0f" * 32}
 
@@ -31,18 +31,6 @@ def relay() -> Iterator[SmtpStandIn]:
 
 def place(relay: SmtpStandIn, **changes: Any) -> Relay:
     return Relay(**{"host": "127.0.0.1", "port": relay.port, "encryption": Encryption.NONE, "seconds": 10, **changes})
-
-
-def message(**changes: Any) -> Message:
-    return Message(**{"sender": "Billing <billing@example.com>", "to": ANN, "subject": "s", "text": "t", **changes})
-
-
-@dataclass
-class Told:
-    """A departure that does as the test says."""
-
-    signing: Callable[[], None] = lambda: None
-    leaving: Callable[[], None] = lambda: None
 
 
 def send(through: SmtpProvider, mail: Message | None = None, key: str = KEY, **told: Any) -> str:
