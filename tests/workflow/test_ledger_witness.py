@@ -246,10 +246,42 @@ def test_a_memory_that_cannot_be_read_trusts_nobody(
     assert severities(settings, ledger, **OCTOBER) == [Severity.OK]
 
 
-def test_another_ledger_has_memories_of_its_own(settings: Settings, ledger: MemoryLedger, mail: Any) -> None:
+OTHER_NAMES = [{"ledger_table": "other"}, {"ledger_conn_id": "other"}]
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_a_month_that_another_ledger_mailed_is_not_mailed_by_this_one(
+    settings: Settings, ledger: MemoryLedger, mail: Any, name: dict[str, str]
+) -> None:
     mail(OCTOBER)
-    for other in ({"ledger_table": "staging"}, {"ledger_conn_id": "staging"}):
-        assert severities(replace(settings, **other), MemoryLedger(), **OCTOBER) == [Severity.OK]
+    here, other = replace(settings, **name), MemoryLedger()
+    for _ in range(2):
+        with pytest.raises(LedgerForgot, match=r"usage\.2026-10 was mailed with another ledger"):
+            refuse_forgetful(here, other, **OCTOBER)
+        assert [finding.severity for finding in remember(here, other, **OCTOBER)] == [Severity.ERROR]
+    assert severities(here, other, **NOVEMBER) == [Severity.WARNING]
+    assert remember(here, other, **NOVEMBER) == []
+    assert severities(settings, ledger, **OCTOBER) == [Severity.WARNING], "the one that mailed it goes on"
+    refuse_forgetful(settings, ledger, **OCTOBER)
+    adopt(here, other, by="ann", reason="moved, and compared")
+    for month in (OCTOBER, NOVEMBER):
+        refuse_forgetful(here, other, **month)
+        assert remember(here, other, **month) == []
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_the_same_ledger_under_another_name_goes_on(
+    settings: Settings, ledger: MemoryLedger, mail: Any, name: dict[str, str]
+) -> None:
+    mail(OCTOBER)
+    renamed = replace(settings, **name)
+    assert severities(renamed, ledger, **OCTOBER) == [Severity.OK]
+    refuse_forgetful(renamed, ledger, **OCTOBER)
+    assert remember(renamed, ledger, **OCTOBER) == []
+    again = replace(settings, ledger_conn_id="a third", ledger_table="third")
+    assert remember(again, ledger, **OCTOBER) == []
+    restored(ledger, runs=1)
+    assert severities(again, ledger, **OCTOBER) == [Severity.ERROR]
 
 
 def test_many_forgotten_months_are_not_all_named(settings: Settings, ledger: MemoryLedger, mail: Any) -> None:

@@ -6,8 +6,9 @@ it would mail again whom it has forgotten. So the beginning and the end of each 
 
     <snapshot_uri>/ledger/<digest of ledger_conn_id and ledger_table>/<campaign>.<period>.json
 
-A month that remembers another ledger, or a higher count, was mailed by a ledger that knew more. A month that was
-never mailed remembers nothing, and nobody can get a second copy of it.
+A month that remembers another ledger, or a higher count, was mailed by a ledger that knew more. That holds for what it
+remembers of ledgers with other names too, unless this one has mailed it since. A month that was never mailed remembers
+nothing, and nobody can get a second copy of it.
 
 A month also remembers until when its first deliveries are kept, where there is a retention. From then on the ledger may
 have forgotten some of them as it should, and the month is not mailed again by itself: see
@@ -51,6 +52,7 @@ class Memory:
     :param month: ``<campaign>.<period>``. :param epoch_id: :param runs: see :class:`mailonce.epoch.Epoch`.
     :param lost: it was found once that the ledger knows less than this, and nobody has decided since.
     :param kept_until: by edition, the moment after which some of its deliveries may have expired; by the ledger's clock.
+    :param own: whether that ledger had the same name as this one (``ledger_conn_id`` and ``ledger_table``).
     """
 
     month: str
@@ -58,6 +60,7 @@ class Memory:
     runs: int
     lost: bool = False
     kept_until: Mapping[str, datetime] = field(default_factory=dict)
+    own: bool = True
 
     def contradicts(self, epoch: Epoch | None) -> bool:
         """Whether the ledger, as it stands, knows less than the one that mailed this month. None: there is no ledger."""
@@ -87,9 +90,18 @@ def _compared(epoch: Epoch | None, memories: Sequence[Memory], *, own: str) -> I
             found=f"it was made in {epoch.home}, but stands in {epoch.here}: a copy, or a backup brought back.",
             remedy=REMEDY,
         )
-    contradicting = [memory for memory in memories if memory.contradicts(epoch)]
-    here = [memory.month for memory in contradicting if own in ("", memory.month)]
-    elsewhere = [memory.month for memory in contradicting if memory.month not in here]
+    contradicting = [memory for memory in _decisive(memories, epoch) if memory.contradicts(epoch)]
+    here = [memory.month for memory in contradicting if own in ("", memory.month) and memory.own]
+    others = [memory.month for memory in contradicting if own in ("", memory.month) and not memory.own]
+    elsewhere = [memory.month for memory in contradicting if memory.month not in (*here, *others)]
+    if others:
+        yield Finding(
+            severity=Severity.ERROR,
+            check=CHECK,
+            found=f"{_listed(others)} was mailed with another ledger, of which this one knows nothing: ledger_conn_id or "
+            "ledger_table had another name.",
+            remedy=f"Name that ledger again; two that have nothing to do with each other need a snapshot_uri each. {REMEDY}",
+        )
     if here:
         yield Finding(
             severity=Severity.ERROR,
@@ -102,13 +114,21 @@ def _compared(epoch: Epoch | None, memories: Sequence[Memory], *, own: str) -> I
         yield Finding(
             severity=Severity.WARNING,
             check=CHECK,
-            found=f"it knows less than when it mailed {_listed(elsewhere)}, which therefore cannot be run again. "
+            found=f"it knows less than when {_listed(elsewhere)} was mailed, by it or by another, and cannot run that again. "
             "It may have forgotten suppressed addresses too.",
             remedy=REMEDY,
         )
     if epoch and not epoch.moved and not contradicting:
         months = f"{len(memories)} months, all of which it knows" if memories else "no month yet"
         yield Finding(severity=Severity.OK, check=CHECK, found=f"epoch {epoch.id}, run {epoch.runs}; {months}.")
+
+
+def _decisive(memories: Sequence[Memory], epoch: Epoch | None) -> list[Memory]:
+    """Leave out what ledgers of other names are remembered for, where this one's own name is, or where one of them fits:
+    then it is the same ledger under a new name, or has been adopted in another's place.
+    """
+    settled = {memory.month for memory in memories if memory.own or not memory.contradicts(epoch)}
+    return [memory for memory in memories if memory.own or memory.month not in settled]
 
 
 def remember(
@@ -125,16 +145,19 @@ def remember(
     before = ledger.epoch.read()  # not the count less one: it may count twice when an answer is lost
     epoch = ledger.epoch.advance()
     month = _month(campaign, period)
-    forgotten = {memory.month: memory for memory in memories if memory.contradicts(before)}
+    forgotten = {memory.month: memory for memory in _decisive(memories, before) if memory.contradicts(before)}
     for memory in forgotten.values():
-        _write(settings, replace(memory, lost=True))
+        if memory.own:  # another's stands in its own place, and goes on to be found there
+            _write(settings, replace(memory, lost=True))
     if month not in forgotten:
-        kept_until = dict(next((memory.kept_until for memory in memories if memory.month == month), {}))
+        kept_until = dict(next((memory.kept_until for memory in memories if memory.own and memory.month == month), {}))
         if retention := settings.retention(campaign):
             kept_until[edition] = min(kept_until.get(edition, epoch.read_at + retention), epoch.read_at + retention)
         _write(settings, Memory(month=month, epoch_id=epoch.id, runs=epoch.runs, kept_until=kept_until))
     # As they were before the count, and not read anew: another run may have counted, and written that down, since ours.
-    known = [replace(memory, lost=memory.month in forgotten) for memory in memories]
+    known = [replace(memory, lost=memory.month in forgotten) for memory in memories if memory.own] + [
+        memory for memory in forgotten.values() if not memory.own
+    ]
     return [
         *_errors(epoch, known, month),
         *_on_purpose(ledger, epoch, known, campaign=campaign, period=period, edition=edition),
@@ -149,9 +172,8 @@ def refuse_forgetful(
     :raises mailonce.errors.LedgerForgot: it does.
     """
     month = _month(campaign, period)
-    place = _place(settings) / f"{month}.json"
     # This month's alone: many tasks of a run may ask.
-    memories = [_memory(month, place.read_bytes())] if place.exists() else []
+    memories = list(_read(settings, f"{month}.json"))
     epoch = ledger.epoch.read()
     refuse([
         *_errors(epoch, memories, month),
@@ -165,7 +187,7 @@ def reopen(settings: Settings, *, campaign: str, period: str, edition: str) -> d
     :return: the moment until which they were to be kept; None: the month does not remember any.
     """
     month = _month(campaign, period)
-    memory = next((memory for memory in _read(settings) if memory.month == month), None)
+    memory = next((memory for memory in _read(settings) if memory.own and memory.month == month), None)
     if memory is None or edition not in memory.kept_until:
         return None
     left = {name: until for name, until in memory.kept_until.items() if name != edition}
@@ -188,7 +210,8 @@ def adopt(settings: Settings, ledger: Ledger, *, by: str, reason: str) -> Epoch:
     :return: the new epoch.
     """
     epoch = ledger.epoch.adopt(by=by, reason=reason)
-    for memory in _read(settings):
+    # The own last: where a month has both, it is the own that knows until when its deliveries are kept.
+    for memory in sorted(_read(settings), key=lambda memory: memory.own):
         _write(settings, replace(memory, epoch_id=epoch.id, runs=epoch.runs, lost=False))
     return epoch
 
@@ -202,23 +225,23 @@ def _on_purpose(
 ) -> Iterator[Finding]:
     yield from purged_months.purged(ledger, campaign, period, edition)
     for memory in memories:
-        until = memory.kept_until.get(edition) if memory.month == _month(campaign, period) else None
+        until = memory.kept_until.get(edition) if memory.own and memory.month == _month(campaign, period) else None
         if until and until < epoch.read_at:
             yield purged_months.expired(until, campaign, period, edition)
 
 
-def _read(settings: Settings) -> Iterator[Memory]:
-    place = _place(settings)
+def _read(settings: Settings, name: str = "*.json") -> Iterator[Memory]:
+    place = folder(settings.snapshot_uri) / "ledger"
     files = place.fs
     files.invalidate_cache()  # another process may have written since we last looked
     # All at once: one file after the other takes long where each is a request.
-    found = files.glob(f"{place.path}/*.json")
+    found = files.glob(f"{place.path}/*/{name}")
     for path, content in (files.cat(found) if found else {}).items():
-        name = str(path).rpartition("/")[2].removesuffix(".json")
-        yield _memory(name, content)
+        *_, ledger_id, file = str(path).split("/")
+        yield _memory(file.removesuffix(".json"), content, own=ledger_id == settings.ledger_id)
 
 
-def _memory(month: str, content: bytes) -> Memory:
+def _memory(month: str, content: bytes, *, own: bool) -> Memory:
     try:
         facts = json.loads(content)
         told = facts.get("kept_until", {})
@@ -229,10 +252,11 @@ def _memory(month: str, content: bytes) -> Memory:
             runs=int(facts["runs"]),
             lost=bool(facts["lost"]),
             kept_until=kept_until,
+            own=own,
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         # Cut off by a full disk, or touched: what it remembered is not known, so nothing may be taken for granted.
-        return Memory(month=month, epoch_id="unreadable", runs=0, lost=True)
+        return Memory(month=month, epoch_id="unreadable", runs=0, lost=True, own=own)
 
 
 def _write(settings: Settings, memory: Memory) -> None:
