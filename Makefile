@@ -16,7 +16,7 @@ serve: $(INSTALLED) ## the same, kept running: Airflow on 127.0.0.1:8080, the ma
 	$(BIN)/python -m sandbox.serve
 
 test: $(INSTALLED) ## the whole test suite; starts and stops the servers it needs
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(TESTS)
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --no-loadscope-reorder $(TESTS)
 
 compat: $(INSTALLED) wheel ## the wheel in the oldest Airflow that is supported, for real; about two minutes
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .compat

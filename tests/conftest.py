@@ -24,6 +24,7 @@ from hypothesis import settings  # noqa: E402
 from sandbox.aws import LocalAws  # noqa: E402
 from sandbox.postgres import EmbeddedPostgres  # noqa: E402
 from sandbox.ses import SesStandIn  # noqa: E402
+from tests.side_by_side import SideBySide, starts_airflow  # noqa: E402
 
 # A busy machine is slow now and then; that is no fault of the code.
 settings.register_profile("mailonce", deadline=None, max_examples=60)
@@ -34,14 +35,13 @@ Connect = Callable[..., None]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests may run side by side (``pytest -n``): those of one file follow one another in one process, and all that
-    start Airflow too. They begin first: they take the longest, and leave the processors to the others while they wait.
-    """
-    real_airflow = {"airflow", "browser", "distributed"}
-    for item in items:
-        heavy = not real_airflow.isdisjoint(mark.name for mark in item.iter_markers())
-        item.add_marker(pytest.mark.xdist_group("airflow" if heavy else str(item.path)))
-    items.sort(key=lambda item: real_airflow.isdisjoint(mark.name for mark in item.iter_markers()))
+    """What starts Airflow comes first: see :mod:`tests.side_by_side`."""
+    items.sort(key=lambda item: not starts_airflow(item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:
+    return SideBySide(config, log)
 
 
 def pytest_unconfigure() -> None:

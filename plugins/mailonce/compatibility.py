@@ -14,8 +14,6 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import airflow
-
 from mailonce.errors import UnsupportedAirflow
 
 if TYPE_CHECKING:
@@ -93,11 +91,20 @@ def _found(place: str, name: str) -> Any:
     return getattr(home, other_name or name, None) if in_module else home
 
 
-def refuse_unsupported(version: str = airflow.__version__) -> None:
-    """Say in one sentence that this Airflow is too old.
+def airflow_version() -> str:
+    """Return the version of the Airflow that is installed."""
+    # Not at the top: to import Airflow can mean to import airflow_local_settings.py, and from there this very file.
+    import airflow
+
+    return airflow.__version__
+
+
+def refuse_unsupported(version: str = "") -> None:
+    """Say in one sentence that this Airflow is too old. :param version: empty: the one that is installed.
 
     :raises mailonce.errors.UnsupportedAirflow: it is older than :data:`OLDEST`.
     """
+    version = version or airflow_version()
     if _numbers(version) < _numbers(OLDEST):
         raise UnsupportedAirflow(
             f"mailonce needs Apache Airflow {OLDEST} or newer, and this is {version}: nothing of it is active here, and "
@@ -111,7 +118,7 @@ def lacking(feature: str, *, since: str, instead: str) -> UnsupportedAirflow:
     :param feature: what somebody asked for. :param since: the Airflow that has it.
     :param instead: what to do without it, as a sentence.
     """
-    return UnsupportedAirflow(f"{feature} needs Apache Airflow {since}, and this is {airflow.__version__}. {instead}")
+    return UnsupportedAirflow(f"{feature} needs Apache Airflow {since}, and this is {airflow_version()}. {instead}")
 
 
 def need(feature: str, since: str, *, present: bool, instead: str) -> None:

@@ -149,7 +149,8 @@ def test_in_a_process_of_its_own(ses: SesStandIn, postgres: Any, tmp_path: Path)
         "AIRFLOW__MAILONCE__SENDER": "Billing <billing@example.com>",
         "AIRFLOW__MAILONCE__CONFIGURATION_SET": "",
         "NO_PROXY": "127.0.0.1",
-        "PYTHONPATH": str(ROOT / "plugins"),
+        # Where airflow_local_settings.py stands, too: it imports much of the package while Airflow is being imported.
+        "PYTHONPATH": os.pathsep.join((str(ROOT / "plugins"), str(ROOT / "config"))),
         "PYTHONIOENCODING": "ascii",
     }
 
