@@ -163,13 +163,13 @@ def work(order: Order) -> None:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         sys.stdin.readline()
-        recover(folder, ledger)
         unresolved: Sequence[Exception] = [Exception()]
         while not all(isinstance(error, InDoubt) for error in unresolved):
             tools = Tools(
                 ledger=ledger, provider=provider, receipts=ReceiptsInMemory(), by=f"worker {order.worker}",
                 journal=journal, pace=Pace(ledger.rate, ACCOUNT),
             )  # fmt: skip
+            recover(folder, ledger)  # as each try of a task does
             try:
                 deliver_all(makers, tools, concurrency=order.threads)
                 unresolved = []

@@ -84,7 +84,7 @@ def restate(sandbox: Sandbox, customers: list[str], period: str) -> None:
 def mailed(sandbox: Sandbox, period: str) -> list[str]:
     tags = [mail.tags for mail in sandbox.ses.mails]
     return sorted(f"{tag['mailonce_recipient']} {tag['mailonce_edition']}" for tag in tags
-                  if tag["mailonce_period"] == period)  # fmt: skip
+                  if (tag["mailonce_campaign"], tag["mailonce_period"]) == ("monthly_usage", period))  # fmt: skip
 
 
 def folder_of(api: AirflowApi, dag: str, run: str) -> Path:

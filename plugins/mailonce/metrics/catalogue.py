@@ -47,7 +47,7 @@ MONTH_RATE = Metric(
 )  # fmt: skip
 EVENTS = Metric(
     name="events", kind=COUNTER, unit="messages", label="outcome",
-    parts=("applied", "already_known", "not_ours", "tells_nothing", "set_aside"),
+    parts=("applied", "already_known", "not_ours", "of_a_month_that_was_purged", "tells_nothing", "set_aside"),
     meaning="what became of the messages in the queue of the provider's events",
 )  # fmt: skip
 FATES = Metric(
