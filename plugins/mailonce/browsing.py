@@ -8,15 +8,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from mailonce.delivery import MAXIMUM_RECIPIENT_ID, Entry
 from mailonce.errors import InvalidInput
 from mailonce.events import Fate
 from mailonce.states import State
-
-if TYPE_CHECKING:
-    from mailonce.ledgers.base import Browser
 
 PAGE = 50
 """So many rows are one page, unless asked otherwise."""
@@ -152,6 +149,30 @@ def page(found: Sequence[Entry], limit: int) -> Page:
     return Page(entries=entries, after=Place.at(entries[-1]).after)
 
 
+class Browser(Protocol):
+    """Answers questions about many rows, fast with millions of them; expired rows are left out. Changes nothing."""
+
+    def months(self) -> Sequence[MonthTotals]:
+        """Return every campaign, month and edition there is: the newest month first, then by campaign and edition."""
+        ...
+
+    def totals(self, campaign: str, period: str) -> Sequence[MonthTotals]:
+        """Return one campaign's month, an edition each, in the editions' order."""
+        ...
+
+    def search(self, search: Search, *, after: str = "", limit: int = PAGE) -> Page:
+        """Return a page of what is searched for, in the order of recipient ids.
+
+        :param after: of the page before; empty: the first page.
+        :raises mailonce.errors.InvalidInput: ``after`` is not what a page told.
+        """
+        ...
+
+    def of_recipient(self, recipient_id: str) -> Iterator[Entry]:
+        """Yield every row of one recipient id (exactly this one), of all campaigns and months, newest month first."""
+        ...
+
+
 def found(browser: Browser, search: Search, *, at_a_time: int | None = None) -> Iterator[Entry]:
     """Yield all that is searched for. :param at_a_time: so many rows are asked for in one page; None: :data:`MOST_A_PAGE`."""
     after = ""
@@ -173,7 +194,7 @@ def checked(limit: int) -> int:
 
 
 def months_of(tallies: Iterable[Tally]) -> list[MonthTotals]:
-    """Return what was counted by month, in the order that :meth:`mailonce.ledgers.base.Browser.months` promises."""
+    """Return what was counted by month, in the order that :meth:`mailonce.browsing.Browser.months` promises."""
     found: dict[tuple[str, str, str], list[Tally]] = {}
     for tally in tallies:
         found.setdefault((tally.campaign, tally.edition, tally.period), []).append(tally)
@@ -182,7 +203,7 @@ def months_of(tallies: Iterable[Tally]) -> list[MonthTotals]:
 
 
 def newest_first(entries: Iterable[Entry]) -> list[Entry]:
-    """Return one recipient's rows in the order that :meth:`mailonce.ledgers.base.Browser.of_recipient` promises."""
+    """Return one recipient's rows in the order that :meth:`mailonce.browsing.Browser.of_recipient` promises."""
     ordered = sorted(entries, key=lambda entry: (entry.identity.campaign, entry.identity.edition, entry.key))
     return sorted(ordered, key=lambda entry: entry.identity.period, reverse=True)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, overload, runtime_checkable
 
-from mailonce.browsing import PAGE, MonthTotals, Page, Search
+from mailonce.browsing import Browser
 from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt, Takeover
 from mailonce.epoch import Epoch
 from mailonce.events import Event
@@ -186,30 +186,6 @@ class Suppressions(Protocol):
 
     def all(self) -> Iterator[Suppression]:
         """Yield every suppression that holds, streamed."""
-        ...
-
-
-class Browser(Protocol):
-    """Answers questions about many rows, fast with millions of them; expired rows are left out. Changes nothing."""
-
-    def months(self) -> Sequence[MonthTotals]:
-        """Return every campaign, month and edition there is: the newest month first, then by campaign and edition."""
-        ...
-
-    def totals(self, campaign: str, period: str) -> Sequence[MonthTotals]:
-        """Return one campaign's month, an edition each, in the editions' order."""
-        ...
-
-    def search(self, search: Search, *, after: str = "", limit: int = PAGE) -> Page:
-        """Return a page of what is searched for, in the order of recipient ids.
-
-        :param after: of the page before; empty: the first page.
-        :raises mailonce.errors.InvalidInput: ``after`` is not what a page told.
-        """
-        ...
-
-    def of_recipient(self, recipient_id: str) -> Iterator[Entry]:
-        """Yield every row of one recipient id (exactly this one), of all campaigns and months, newest month first."""
         ...
 
 

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import overload
 
+from mailonce.browsing import Browser
 from mailonce.delivery import Claim, Conclusion, Decision, Delivery, Entry, Receipt, Takeover
 from mailonce.errors import LedgerUnavailable
 from mailonce.events import Event
 from mailonce.findings import Finding
-from mailonce.ledgers.base import Browser, Concluded, EpochStore, Ledger, ManyAtOnce, RateStore, Suppressions
+from mailonce.ledgers.base import Concluded, EpochStore, Ledger, ManyAtOnce, RateStore, Suppressions
 from mailonce.ledgers.group_commit import Group
 from mailonce.ledgers.privacy import Privacy
 

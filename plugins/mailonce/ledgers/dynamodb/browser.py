@@ -51,7 +51,7 @@ _Kind = tuple[str, ...]
 
 
 class DynamoDBBrowser:
-    """Answers from the index by month and from the rows themselves, see :class:`mailonce.ledgers.base.Browser`.
+    """Answers from the index by month and from the rows themselves, see :class:`mailonce.browsing.Browser`.
 
     The index, and a scan, follow the writes after a moment: about a second.
 
@@ -63,7 +63,7 @@ class DynamoDBBrowser:
         self._clock = clock
 
     def months(self) -> Sequence[MonthTotals]:
-        """See :class:`mailonce.ledgers.base.Browser`.
+        """See :class:`mailonce.browsing.Browser`.
 
         Reads the whole table, because every row has to be counted: one read unit for 8 KB, so 125,000 for a million
         rows of 1 KB. To read them one by one, by an index, would cost eight times that. Needs ``dynamodb:Scan``.
@@ -75,7 +75,7 @@ class DynamoDBBrowser:
         return months_of(self._counted(parts))
 
     def totals(self, campaign: str, period: str) -> Sequence[MonthTotals]:
-        """See :class:`mailonce.ledgers.base.Browser`.
+        """See :class:`mailonce.browsing.Browser`.
 
         Reads the month's rows, which the index by month lists: one read unit each, and one for about 60 lines of it.
         """
@@ -86,7 +86,7 @@ class DynamoDBBrowser:
         return months_of(tally for tally in tallies if (tally.campaign, tally.period) == (campaign, period))
 
     def search(self, search: Search, *, after: str = "", limit: int = PAGE) -> Page:
-        """See :class:`mailonce.ledgers.base.Browser`.
+        """See :class:`mailonce.browsing.Browser`.
 
         A page costs about a hundred read units where most rows fit. Where few do, rows are read in the order of
         recipient ids until the page is full, and at most :data:`READ_AT_MOST`: the page is then short, perhaps empty,
@@ -107,7 +107,7 @@ class DynamoDBBrowser:
         return page(found, limit)
 
     def of_recipient(self, recipient_id: str) -> Iterator[Entry]:
-        """See :class:`mailonce.ledgers.base.Browser`.
+        """See :class:`mailonce.browsing.Browser`.
 
         Reads the whole index by month, which holds keys only: one read unit for about 60 rows of the ledger, so some
         16,000 for a million. An index by recipient would answer at once, and cost every mail one more write unit.

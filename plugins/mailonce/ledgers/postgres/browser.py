@@ -17,7 +17,7 @@ _SURROGATES = (0xD800, 0xDFFF)
 
 
 class PostgresBrowser:
-    """Answers from indexes alone, see :class:`mailonce.ledgers.base.Browser`.
+    """Answers from indexes alone, see :class:`mailonce.browsing.Browser`.
 
     With a million rows in a month a page of any search and :meth:`of_recipient` take some milliseconds. To count them
     takes a tenth of a second or two; half a second with 200,000 rows written since the table was last vacuumed, because
@@ -28,17 +28,17 @@ class PostgresBrowser:
         self._database = database
 
     def months(self) -> Sequence[MonthTotals]:
-        """See :class:`mailonce.ledgers.base.Browser`."""
+        """See :class:`mailonce.browsing.Browser`."""
         return months_of(map(_tally, self._database.rows("months", {})))
 
     def totals(self, campaign: str, period: str) -> Sequence[MonthTotals]:
-        """See :class:`mailonce.ledgers.base.Browser`."""
+        """See :class:`mailonce.browsing.Browser`."""
         if not (storable(campaign) and storable(period)):
             return []
         return months_of(map(_tally, self._database.rows("totals", {"campaign": campaign, "period": period})))
 
     def search(self, search: Search, *, after: str = "", limit: int = PAGE) -> Page:
-        """See :class:`mailonce.ledgers.base.Browser`."""
+        """See :class:`mailonce.browsing.Browser`."""
         place, more = Place.of(after), checked(limit) + 1
         if not search.possible:
             return Page(entries=())
@@ -58,7 +58,7 @@ class PostgresBrowser:
         return page([entry_of(row) for row in self._database.rows("search", values)], limit)
 
     def of_recipient(self, recipient_id: str) -> Iterator[Entry]:
-        """See :class:`mailonce.ledgers.base.Browser`."""
+        """See :class:`mailonce.browsing.Browser`."""
         if storable(recipient_id):
             yield from map(entry_of, self._database.rows("of_recipient", {"recipient_id": recipient_id}))
 
