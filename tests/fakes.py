@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
-from mailonce.delivery import Claim, Delivery, Timing
+from mailonce.delivery import Claim, Delivery, Entry, Timing
 from mailonce.keys import Identity, statement_key
+from mailonce.ledgers.base import Ledger
 from mailonce.messages.message import Message
 from mailonce.providers.base import Departure
 
@@ -29,6 +30,12 @@ def make_delivery(
 
 def make_claim(delivery: Delivery, *, by: str = "worker", timing: Timing | None = None) -> Claim:
     return Claim(delivery=delivery, timing=timing or Timing(), by=by)
+
+
+def row(ledger: Ledger, delivery: Delivery) -> Entry:
+    """The ledger's one row of a delivery."""
+    (entry,) = ledger.find([delivery.key])
+    return entry
 
 
 class FakeClock:

@@ -22,7 +22,7 @@ from mailonce.recovery import recover
 from mailonce.states import State
 from mailonce.tokens import idempotency_key, stand_in
 from tests.fake_ledger import MemoryLedger
-from tests.fakes import FakeClock, FakeProvider, make_delivery
+from tests.fakes import FakeClock, FakeProvider, make_delivery, row
 
 REMEMBERS = timedelta(minutes=15)
 OVERDUE = Timing().window + timedelta(seconds=1)
@@ -73,11 +73,6 @@ def provider() -> Recognising:
 @pytest.fixture
 def tools(ledger: MemoryLedger, provider: Recognising) -> Tools:
     return Tools(ledger=ledger, provider=provider, receipts=ReceiptsInMemory(), by="run 1")
-
-
-def row(ledger: MemoryLedger, delivery: Delivery) -> Entry:
-    (entry,) = ledger.find([delivery.key])
-    return entry
 
 
 def lose_the_answer(tools: Tools, provider: Recognising, *, taken: bool = True) -> Delivery:

@@ -40,7 +40,7 @@ from mailonce.receipts import ReceiptsInMemory
 from mailonce.recording import record_kept_receipts
 from mailonce.states import State
 from tests.fake_ledger import MemoryLedger
-from tests.fakes import FakeClock, FakeProvider, make_claim, make_delivery
+from tests.fakes import FakeClock, FakeProvider, make_claim, make_delivery, row
 
 SECOND = timedelta(seconds=1)
 TIMING = Timing()
@@ -68,11 +68,6 @@ def provider() -> FakeProvider:
 @pytest.fixture
 def tools(ledger: MemoryLedger, provider: FakeProvider) -> Tools:
     return Tools(ledger=ledger, provider=provider, receipts=ReceiptsInMemory(), by="run 1, try 1")
-
-
-def row(ledger: MemoryLedger, delivery: Delivery) -> Entry:
-    (entry,) = ledger.find([delivery.key])
-    return entry
 
 
 def fails(error: BaseException) -> Callable[[Message, Mapping[str, str]], str]:

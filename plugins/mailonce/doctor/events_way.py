@@ -68,17 +68,11 @@ def _topic(installation: Installation, topic: str) -> Iterator[Finding]:
     policy = answer.content["Attributes"].get("Policy", "")
     _, partition, _, region, account, _ = topic.split(":", 5)
     source = f"arn:{partition}:ses:{region}:{account}:configuration-set/{installation.settings.configuration_set}"
-    if not admits(policy, service="ses.amazonaws.com", action="sns:Publish", source=source):
-        yield Finding(
-            severity=Severity.WARNING,
-            check=TOPIC,
-            found=f"the policy of {topic} does not let SES publish for this configuration set: no event arrives.",
-            remedy="Permit sns:Publish to ses.amazonaws.com in it, as deploy/aws does.",
-        )
-    elif open_to_all(policy, "sns:Publish"):
-        yield _open(TOPIC, topic, "sns:Publish", "ses.amazonaws.com")
-    else:
-        yield Finding(severity=Severity.OK, check=TOPIC, found=f"SES may publish to {topic}.")
+    yield _door(
+        TOPIC, topic, policy, service="ses.amazonaws.com", action="sns:Publish", source=source,
+        closed=f"the policy of {topic} does not let SES publish for this configuration set",
+        right=f"SES may publish to {topic}.",
+    )  # fmt: skip
 
 
 def _subscription(installation: Installation, topic: str, queue: Mapping[str, str] | None) -> Iterator[Finding]:
@@ -100,17 +94,11 @@ def _subscription(installation: Installation, topic: str, queue: Mapping[str, st
             remedy="Subscribe the queue to the topic, or correct events_queue_url.",
         )
     policy = queue.get("Policy", "")
-    if not admits(policy, service="sns.amazonaws.com", action="sqs:SendMessage", source=topic):
-        yield Finding(
-            severity=Severity.WARNING,
-            check=QUEUE_POLICY,
-            found=f"it does not let {topic} write into the queue: no event arrives.",
-            remedy="Permit sqs:SendMessage to sns.amazonaws.com in it, as deploy/aws does.",
-        )
-    elif open_to_all(policy, "sqs:SendMessage"):
-        yield _open(QUEUE_POLICY, arn, "sqs:SendMessage", "sns.amazonaws.com")
-    else:
-        yield Finding(severity=Severity.OK, check=QUEUE_POLICY, found="the topic may write into the queue.")
+    yield _door(
+        QUEUE_POLICY, arn, policy, service="sns.amazonaws.com", action="sqs:SendMessage", source=topic,
+        closed=f"it does not let {topic} write into the queue",
+        right="the topic may write into the queue.",
+    )  # fmt: skip
 
 
 def _dead(installation: Installation, url: str, attributes: Mapping[str, str]) -> Iterator[Finding]:
@@ -145,10 +133,22 @@ def _of_queue(installation: Installation, url: str) -> Mapping[str, str] | None:
     return told.get("Attributes")
 
 
-def _open(check: str, what: str, action: str, service: str) -> Finding:
-    return Finding(
-        severity=Severity.WARNING,
-        check=check,
-        found=f"anybody may {action} to {what}: {_FORGERY}.",
-        remedy=f"Permit {action} to {service} only, as deploy/aws does.",
-    )
+def _door(
+    check: str, what: str, policy: str, *, service: str, action: str, source: str, closed: str, right: str
+) -> Finding:
+    """Say whether a policy lets in whom it should, and nobody else. :param closed: :param right: what to say of it."""
+    if not admits(policy, service=service, action=action, source=source):
+        return Finding(
+            severity=Severity.WARNING,
+            check=check,
+            found=f"{closed}: no event arrives.",
+            remedy=f"Permit {action} to {service} in it, as deploy/aws does.",
+        )
+    if open_to_all(policy, action):
+        return Finding(
+            severity=Severity.WARNING,
+            check=check,
+            found=f"anybody may {action} to {what}: {_FORGERY}.",
+            remedy=f"Permit {action} to {service} only, as deploy/aws does.",
+        )
+    return Finding(severity=Severity.OK, check=check, found=right)

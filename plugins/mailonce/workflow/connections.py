@@ -49,11 +49,7 @@ def open_provider(settings: Settings, *, connections: int = 1) -> Provider:
     :param connections: how many requests are sent at once.
     :raises mailonce.errors.InvalidInput: the connection is missing, or lacks what is needed.
     """
-    if settings.provider == "brevo":
-        return open_brevo(settings, connections=connections)
-    if settings.provider == "smtp":
-        return open_smtp(settings)
-    return open_ses(settings, connections=connections)
+    return _PROVIDERS[settings.provider](settings, connections)
 
 
 def open_ses(settings: Settings, *, connections: int = 1) -> SesProvider:
@@ -238,6 +234,12 @@ def _dynamodb_ledger(connection: Connection, settings: Settings, connections: in
 _LEDGERS: Mapping[str, Callable[[Connection, Settings, int], Ledger]] = {
     "postgres": _postgres_ledger,
     "aws": _dynamodb_ledger,
+}
+
+_PROVIDERS: Mapping[str, Callable[[Settings, int], Provider]] = {
+    "ses": lambda settings, connections: open_ses(settings, connections=connections),
+    "brevo": lambda settings, connections: open_brevo(settings, connections=connections),
+    "smtp": lambda settings, _connections: open_smtp(settings),  # each thread has one of its own
 }
 
 _LIBPQ = frozenset({"sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "channel_binding", "target_session_attrs",

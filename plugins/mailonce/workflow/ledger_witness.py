@@ -19,24 +19,23 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailonce.epoch import Epoch
-from mailonce.errors import LedgerForgot
 from mailonce.findings import Finding, Severity
 from mailonce.ledgers.base import Ledger
 from mailonce.workflow import purged_months
+from mailonce.workflow.purged_months import CHECK, refuse
 from mailonce.workflow.settings import Settings
 from mailonce.workflow.snapshot import folder
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
-CHECK = "ledger's memory"
 REMEDY = (
     "Whoever is missing in it would be mailed again. Bring back the ledger that knows them; or let the Dag "
     "reconcile_usage_email read the provider's events of the time since, which write the missing rows, and compare "
@@ -150,14 +149,13 @@ def remember(
         if memory.own:  # another's stands in its own place, and goes on to be found there
             _write(settings, replace(memory, lost=True))
     if month not in forgotten:
-        kept_until = dict(next((memory.kept_until for memory in memories if memory.own and memory.month == month), {}))
+        own = _own(memories, month)
+        kept_until = dict(own.kept_until) if own else {}
         if retention := settings.retention(campaign):
             kept_until[edition] = min(kept_until.get(edition, epoch.read_at + retention), epoch.read_at + retention)
         _write(settings, Memory(month=month, epoch_id=epoch.id, runs=epoch.runs, kept_until=kept_until))
     # As they were before the count, and not read anew: another run may have counted, and written that down, since ours.
-    known = [replace(memory, lost=memory.month in forgotten) for memory in memories if memory.own] + [
-        memory for memory in forgotten.values() if not memory.own
-    ]
+    known = [replace(memory, lost=memory.month in forgotten) for memory in memories]
     return [
         *_errors(epoch, known, month),
         *_on_purpose(ledger, epoch, known, campaign=campaign, period=period, edition=edition),
@@ -187,21 +185,12 @@ def reopen(settings: Settings, *, campaign: str, period: str, edition: str) -> d
     :return: the moment until which they were to be kept; None: the month does not remember any.
     """
     month = _month(campaign, period)
-    memory = next((memory for memory in _read(settings) if memory.own and memory.month == month), None)
+    memory = _own(_read(settings), month)
     if memory is None or edition not in memory.kept_until:
         return None
     left = {name: until for name, until in memory.kept_until.items() if name != edition}
     _write(settings, replace(memory, kept_until=left))
     return memory.kept_until[edition]
-
-
-def refuse(findings: Sequence[Finding]) -> None:
-    """Refuse to go on with what :func:`remember` found.
-
-    :raises mailonce.errors.LedgerForgot: it found something.
-    """
-    if findings:
-        raise LedgerForgot(" ".join(map(str, findings)))
 
 
 def adopt(settings: Settings, ledger: Ledger, *, by: str, reason: str) -> Epoch:
@@ -224,10 +213,15 @@ def _on_purpose(
     ledger: Ledger, epoch: Epoch, memories: Sequence[Memory], *, campaign: str, period: str, edition: str
 ) -> Iterator[Finding]:
     yield from purged_months.purged(ledger, campaign, period, edition)
-    for memory in memories:
-        until = memory.kept_until.get(edition) if memory.own and memory.month == _month(campaign, period) else None
-        if until and until < epoch.read_at:
-            yield purged_months.expired(until, campaign, period, edition)
+    own = _own(memories, _month(campaign, period))
+    until = own.kept_until.get(edition) if own else None
+    if until and until < epoch.read_at:
+        yield purged_months.expired(until, campaign, period, edition)
+
+
+def _own(memories: Iterable[Memory], month: str) -> Memory | None:
+    """Return what a month remembers of a ledger of this name; None: it was not mailed with one."""
+    return next((memory for memory in memories if memory.own and memory.month == month), None)
 
 
 def _read(settings: Settings, name: str = "*.json") -> Iterator[Memory]:

@@ -4,7 +4,7 @@ clearing an old run; who wants to says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from mailonce.errors import LedgerForgot
@@ -34,7 +34,15 @@ def refuse_purged(ledger: Ledger, *, campaign: str, period: str, edition: str) -
 
     :raises mailonce.errors.LedgerForgot: it was.
     """
-    if findings := list(purged(ledger, campaign, period, edition)):
+    refuse(list(purged(ledger, campaign, period, edition)))
+
+
+def refuse(findings: Sequence[Finding]) -> None:
+    """Refuse to go on with a month of which the ledger has forgotten something.
+
+    :param findings: what says so; none: all is well. :raises mailonce.errors.LedgerForgot: there is one.
+    """
+    if findings:
         raise LedgerForgot(" ".join(map(str, findings)))
 
 

@@ -12,8 +12,9 @@ from mailonce.ledgers.base import Ledger
 from mailonce.states import State
 from mailonce.workflow.certifying import keep_certificate
 from mailonce.workflow.connections import open_ledger
-from mailonce.workflow.ledger_witness import refuse, remember
+from mailonce.workflow.ledger_witness import remember
 from mailonce.workflow.plan_files import told_plan
+from mailonce.workflow.purged_months import refuse
 from mailonce.workflow.reporting.counting import NAMED, Report, compile_report, in_words
 from mailonce.workflow.reporting.files import ReportFiles, spooled, write_files
 from mailonce.workflow.retries import decided_here
